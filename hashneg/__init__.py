@@ -1,0 +1,69 @@
+"""hashneg: hard negatives for contrastive learning, by binary codes and exact Hamming search.
+
+The names below are the public API. Each is imported when it is first used, so that
+``import hashneg`` costs no more than NumPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as _numpy  # the one dependency that every use needs
+
+__version__ = "0.1.0.dev0"
+
+_HOME_OF = {
+    "BinaryQuantizer": "hashneg.quantize",
+    "NotFittedError": "hashneg.quantize",
+    "ConstantBitWarning": "hashneg.quantize",
+    "Codes": "hashneg.codes",
+    "hamming_distances": "hashneg.hamming",
+    "hamming_topk": "hashneg.hamming",
+    "hamming_range": "hashneg.hamming",
+    "merge_topk": "hashneg.hamming",
+    "exact_topk": "hashneg.hamming",
+    "overlap_at_k": "hashneg.hamming",
+    "HammingIndex": "hashneg.hamming",
+    "TopK": "hashneg.hamming",
+    "CSR": "hashneg.hamming",
+    "ScoredTopK": "hashneg.hamming",
+    "mine_hard_negatives": "hashneg.mining",
+    "HardNegatives": "hashneg.mining",
+    "MiningReport": "hashneg.mining",
+}
+_MODULES = ("backends",)
+
+__all__ = [*_HOME_OF, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from hashneg.backends import available as backends
+    from hashneg.codes import Codes
+    from hashneg.hamming import (
+        CSR,
+        HammingIndex,
+        ScoredTopK,
+        TopK,
+        exact_topk,
+        hamming_distances,
+        hamming_range,
+        hamming_topk,
+        merge_topk,
+        overlap_at_k,
+    )
+    from hashneg.mining import HardNegatives, MiningReport, mine_hard_negatives
+    from hashneg.quantize import BinaryQuantizer, ConstantBitWarning, NotFittedError

@@ -1,0 +1,122 @@
+"""The table of backends: which function computes an operation on which backend.
+
+A backend module holds only arithmetic on checked arrays. `hashneg.backends()` tells which
+backends exist on this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from hashneg import checks
+
+_log = logging.getLogger("hashneg")
+
+#: (operation, backend) -> "module:function". A missing pair means that the backend cannot do it.
+TABLE: dict[tuple[str, str], str] = {
+    (operation, backend): f"hashneg.backends.{backend}.{module}:{operation}"
+    for operation, module in {
+        "add_columns": "projection",
+        "project": "projection",
+        "encode": "projection",
+        "distances": "distances",
+        "prepare": "search",
+        "write": "search",
+        "topk": "search",
+        "range_search": "search",
+        "pair_scores": "similarity",
+        "update_best": "similarity",
+    }.items()
+    for backend in ("reference", "cpu")
+}
+
+_NEEDS = {"reference": "numpy", "cpu": "numba"}
+_PREFERENCE = ("cpu", "reference")
+
+
+class Backend(NamedTuple):
+    """One row of `hashneg.backends()`."""
+
+    name: str
+    available: bool
+    why: str
+
+
+def _why_missing(name: str) -> str:
+    needed = _NEEDS[name]
+    if needed in sys.modules or find_spec(needed) is not None:
+        return ""
+    return f"needs {needed}, which is not installed (pip install {needed})"
+
+
+def available() -> list[Backend]:
+    """List every backend, whether it can run here, and why not if it cannot.
+
+    Returns
+    -------
+    list of Backend
+        (name, available, why), in order of preference.
+
+    Examples
+    --------
+    >>> import hashneg as hn
+    >>> [b.name for b in hn.backends() if b.available]
+    ['cpu', 'reference']
+    """
+    return [Backend(name, not _why_missing(name), _why_missing(name)) for name in _PREFERENCE]
+
+
+@lru_cache(maxsize=1)
+def _automatic() -> str:
+    for name in _PREFERENCE:
+        why = _why_missing(name)
+        if not why:
+            return name
+        _log.warning("backend %r %s; falling back to a slower one", name, why)
+    raise RuntimeError("no backend can run here; see hashneg.backends()")
+
+
+def choose_backend(backend: str = "auto") -> str:
+    """Return the backend to use: the argument, else ``HASHNEG_BACKEND``, else the fastest one here.
+
+    Raises
+    ------
+    ValueError
+        If there is no backend of that name.
+    RuntimeError
+        If the backend that was asked for cannot run here.
+    """
+    origin = "backend"
+    if checks.choice(backend, origin, ["auto", *_PREFERENCE]) == "auto":
+        origin = "HASHNEG_BACKEND"
+        backend = checks.choice(os.environ.get(origin) or "auto", origin, ["auto", *_PREFERENCE])
+    if backend == "auto":
+        return _automatic()
+    if why := _why_missing(backend):
+        raise RuntimeError(f"{origin}={backend!r} {why}; see hashneg.backends()")
+    return backend
+
+
+@cache
+def implementation(operation: str, backend: str) -> Callable[..., Any]:
+    """Import and return the function that computes `operation` on a chosen backend."""
+    module, _, function = TABLE[operation, backend].partition(":")
+    return getattr(import_module(module), function)
+
+
+class _CallableModule(ModuleType):
+    """Makes ``hashneg.backends()`` work although ``hashneg.backends`` is this package."""
+
+    def __call__(self) -> list[Backend]:
+        return available()
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,122 @@
+"""What a public function hands to a backend: plain, checked, contiguous NumPy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+NO_INDEX = -1
+NO_DISTANCE = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A rotation with thresholds: z = R x - thresholds.
+
+    Attributes
+    ----------
+    kind : "dense", "hadamard" or "identity"
+    thresholds : float64 (n_bits,)
+    matrix : float64 (n_bits, d), for "dense"
+    signs : float64 (blocks, 3, D) of +-1, D a power of two, for "hadamard"
+    """
+
+    kind: str
+    thresholds: np.ndarray
+    matrix: np.ndarray | None = None
+    signs: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Pairs that may never be returned. Every field may be None: nothing is excluded by it.
+
+    Attributes
+    ----------
+    query_ids : int64 (nq,), the database row that query i is, or -1
+    query_labels, database_labels : int64 (nq,), (n,)
+    exclude : int64 (nq, m), each row sorted, padded with -1
+    allow : uint8 (1 or nq, n) of 0 and 1; or packed, low bit first, (1 or nq, ceil(n/8))
+    allow_is_packed : bool
+    """
+
+    query_ids: np.ndarray | None = None
+    query_labels: np.ndarray | None = None
+    database_labels: np.ndarray | None = None
+    exclude: np.ndarray | None = None
+    allow: np.ndarray | None = None
+    allow_is_packed: bool = False
+
+    def queries(self, start: int, stop: int) -> Exclusions:
+        """The exclusions of queries `start` to `stop`."""
+
+        def cut(field: np.ndarray | None) -> np.ndarray | None:
+            return None if field is None else field[start:stop]
+
+        shared = self.allow is None or len(self.allow) == 1
+        return replace(
+            self,
+            query_ids=cut(self.query_ids),
+            query_labels=cut(self.query_labels),
+            exclude=cut(self.exclude),
+            allow=self.allow if shared else cut(self.allow),
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search: everything but the codes.
+
+    Attributes
+    ----------
+    n_bits : int
+    max_distance : int, inclusive; n_bits where there is no limit
+    metric : "hamming" or "projected"
+    probe : share of the blocks of a clustered database to visit, at most 1
+    """
+
+    n_bits: int
+    max_distance: int
+    exclusions: Exclusions
+    metric: str = "hamming"
+    probe: float = 1.0
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Blocks of similar codes: position p of the layout holds row order[p], block b the positions from b * size.
+
+    Attributes
+    ----------
+    order : int64 (n,)
+    size : int, rows of a block; the last may be shorter
+    centers : uint8 (blocks, width), a code in the middle of the block
+    radii : int32 (blocks,), the largest distance of a row of the block from its center
+    """
+
+    order: np.ndarray
+    size: int
+    centers: np.ndarray
+    radii: np.ndarray
+
+
+@dataclass
+class Database:
+    """The rows searched in.
+
+    Attributes
+    ----------
+    codes : uint8 (n, width), C-contiguous, padding bits zero
+    n_bits : int
+    alive : bool (n,) or None; rows that are not alive are never returned
+    clustering : Clustering or None
+    layout : what the backend's `prepare` returned, or None where it has not run
+    """
+
+    codes: np.ndarray
+    n_bits: int
+    alive: np.ndarray | None = None
+    clustering: Clustering | None = None
+    layout: Any = None

@@ -1,0 +1,52 @@
+"""Checks of plain arguments: each error names the argument, what came, and the rule."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from typing import Any
+
+
+def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
+    """Return `value` as an int; TypeError for anything that is not integral, ValueError below `minimum`."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got the bool {value!r}")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}") from None
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return value
+
+
+def real(value: Any, name: str, *, minimum: float | None = None, maximum: float | None = None) -> float:
+    """Return `value` as a float within the closed range; NaN is refused."""
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+    if number != number:
+        raise ValueError(f"{name} must not be NaN")
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {number}")
+    return number
+
+
+def choice(value: Any, name: str, allowed: Sequence[str | None]) -> Any:
+    """Return `value` if it is one of `allowed`."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {list(allowed)}, got {type(value).__name__} {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
+    return value
+
+
+def values_are_checked() -> bool:
+    """Whether array values (NaN, padding bits, id ranges) are checked: not under ``HASHNEG_CHECK=0``."""
+    return os.environ.get("HASHNEG_CHECK", "1") != "0"

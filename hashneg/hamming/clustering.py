@@ -1,0 +1,99 @@
+"""An order of the database in which a block of rows holds similar codes.
+
+Recursive bisection: a node is split by which of two opposite codes a row is closer to. All
+arithmetic is on integers, so the order is the same on every machine and backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hashneg.backends.request import Clustering
+
+BLOCK = 512  # rows; the CPU kernel counts 512 codes at a time
+_SAMPLE = 1024
+_REFINEMENTS = 4
+
+Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def cluster(codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
+    """Order `codes` by recursive bisection into blocks of `BLOCK` rows, all full but the last.
+
+    Parameters
+    ----------
+    codes : uint8 (n, width)
+    n_bits : int
+    distances : function of two sets of packed codes giving int32 (na, nb)
+    """
+    order = np.arange(len(codes), dtype=np.int64)
+    nodes = [(0, len(codes))]
+    while nodes:
+        start, stop = nodes.pop()
+        if stop - start <= BLOCK:
+            order[start:stop].sort()
+            continue
+        rows = order[start:stop]
+        order[start:stop] = rows[_side(codes[rows], n_bits, distances).argsort(kind="stable")]
+        n_blocks = -(-(stop - start) // BLOCK)
+        middle = start + n_blocks // 2 * BLOCK
+        nodes += [(start, middle), (middle, stop)]
+    return Clustering(order, BLOCK, *_centers(codes, order, n_bits, distances, 0))
+
+
+def extend(clustering: Clustering, codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
+    """Append the rows of `codes` that the order does not hold yet; the last block is filled up first."""
+    n_old = len(clustering.order)
+    order = np.concatenate([clustering.order, np.arange(n_old, len(codes), dtype=np.int64)])
+    first = n_old // clustering.size  # the first block that gains rows
+    centers, radii = _centers(codes, order, n_bits, distances, first)
+    return Clustering(
+        order,
+        clustering.size,
+        np.concatenate([clustering.centers[:first], centers]),
+        np.concatenate([clustering.radii[:first], radii]),
+    )
+
+
+def widen(clustering: Clustering, codes: np.ndarray, positions: np.ndarray, distances: Distances) -> None:
+    """Grow the radii, in place, so that they cover codes that changed at `positions`."""
+    for position, code in zip(positions, codes, strict=True):
+        block = position // clustering.size
+        distance = distances(code[None], clustering.centers[block : block + 1])[0, 0]
+        clustering.radii[block] = max(clustering.radii[block], distance)
+
+
+def _side(codes: np.ndarray, n_bits: int, distances: Distances) -> np.ndarray:
+    """For every row, how much closer it is to the first of two opposite codes than to the second."""
+    sample = codes[:: -(-len(codes) // _SAMPLE)]
+    pair = np.empty((2, codes.shape[1]), np.uint8)
+    pair[0] = sample[distances(sample[:1], sample)[0].argmax()]
+    pair[1] = sample[distances(pair[:1], sample)[0].argmax()]
+    for _ in range(_REFINEMENTS):
+        closer = (distances(pair[:1], sample) - distances(pair[1:], sample))[0].argsort(kind="stable")
+        half = len(sample) // 2
+        pair[0] = _majority(sample[closer[:half]], n_bits)
+        pair[1] = _majority(sample[closer[half:]], n_bits)
+    return (distances(pair[:1], codes) - distances(pair[1:], codes))[0]
+
+
+def _majority(codes: np.ndarray, n_bits: int) -> np.ndarray:
+    """The code whose every bit is the one that most rows have."""
+    ones = np.unpackbits(codes, axis=1, count=n_bits, bitorder="little").sum(axis=0, dtype=np.int64)
+    return np.packbits(2 * ones >= len(codes), bitorder="little")
+
+
+def _centers(
+    codes: np.ndarray, order: np.ndarray, n_bits: int, distances: Distances, first: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centers and radii of the blocks from number `first` on."""
+    starts = range(first * BLOCK, len(order), BLOCK)
+    centers = np.empty((len(starts), codes.shape[1]), np.uint8)
+    radii = np.empty(len(starts), np.int32)
+    for b, start in enumerate(starts):
+        rows = codes[order[start : start + BLOCK]]
+        centers[b] = _majority(rows, n_bits)
+        radii[b] = distances(centers[b : b + 1], rows).max()
+    return centers, radii

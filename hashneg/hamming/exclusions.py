@@ -1,0 +1,84 @@
+"""Exclusions: (query, database) pairs that may never be returned, checked and made plain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks
+from hashneg.backends.request import NO_INDEX, Exclusions
+
+
+def build(
+    n_queries: int,
+    n_rows: int,
+    *,
+    query_ids: Any = None,
+    query_labels: Any = None,
+    database_labels: Any = None,
+    exclude: Any = None,
+    allow: Any = None,
+) -> Exclusions:
+    """Check the exclusion arguments of a search of `n_queries` in `n_rows`.
+
+    Raises
+    ------
+    TypeError
+        If an id or label array does not hold integers, or `allow` is neither bool nor uint8.
+    ValueError
+        If a shape does not fit, an id is out of range, or labels are given for one side only.
+    """
+    if (query_labels is None) != (database_labels is None):
+        missing = "query_labels" if query_labels is None else "database_labels"
+        raise ValueError(f"labels exclude only when both sides have them: {missing} is missing")
+    if query_ids is not None:
+        query_ids = _ids(query_ids, "query_ids", (n_queries,), n_rows)
+    if query_labels is not None:
+        query_labels = arrays.integers(query_labels, "query_labels", (n_queries,))
+        database_labels = arrays.integers(database_labels, "database_labels", (n_rows,))
+    if exclude is not None:
+        exclude = np.sort(_ids(exclude, "exclude", (n_queries, None), n_rows), axis=1)
+    packed = False
+    if allow is not None:
+        allow, packed = _mask(allow, n_queries, n_rows)
+    return Exclusions(query_ids, query_labels, database_labels, exclude, allow, packed)
+
+
+def _ids(values: Any, name: str, shape: tuple[int | None, ...], n_rows: int) -> np.ndarray:
+    ids = arrays.integers(values, name, shape)
+    check_ids(ids, name, n_rows)
+    return ids
+
+
+def check_ids(ids: np.ndarray, name: str, n_rows: int) -> None:
+    """ValueError unless every id is a database row or -1."""
+    if not (checks.values_are_checked() and ids.size):
+        return
+    wrong = (ids < NO_INDEX) | (ids >= n_rows)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = place[0] if len(place) == 1 else place
+        raise ValueError(
+            f"{name}[{where}] is {int(ids[place])}; ids must be database rows 0 to {n_rows - 1}, or -1 for none"
+        )
+
+
+def _mask(allow: Any, n_queries: int, n_rows: int) -> tuple[np.ndarray, bool]:
+    """A uint8 view (1 or nq, n) or (1 or nq, ceil(n/8)) of the mask, and whether it is packed."""
+    mask = arrays.to_numpy(allow, "allow")
+    if mask.dtype not in (np.bool_, np.uint8):
+        raise TypeError(f"allow must be bool, or uint8 packed low bit first, got {arrays.describe(allow)}")
+    packed = mask.dtype == np.uint8
+    width = -(-n_rows // 8) if packed else n_rows
+    if mask.shape not in ((width,), (n_queries, width)):
+        kind = "packed uint8" if packed else "bool"
+        raise ValueError(
+            f"allow as {kind} must have shape ({width},) or ({n_queries}, {width}) for {n_rows} rows, "
+            f"got {arrays.describe(allow)}"
+        )
+    if mask.ndim == 1:
+        mask = mask[None]
+    if mask.shape[1] > 1 and mask.strides[1] != 1:  # kernels read rows byte by byte
+        mask = np.ascontiguousarray(mask)
+    return mask.view(np.uint8), packed

@@ -1,0 +1,257 @@
+"""HammingIndex: codes whose prepared layout is kept between searches."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks, files
+from hashneg.backends import choose_backend, implementation
+from hashneg.backends.request import Clustering, Database
+from hashneg.codes import Codes, as_codes
+from hashneg.hamming import clustering, exclusions
+from hashneg.hamming.results import TopK
+from hashneg.hamming.search import run_topk
+from hashneg.progress import Progress
+
+ORDERS = ("given", "clustered")
+
+
+class HammingIndex:
+    """A database of codes, laid out once and searched often.
+
+    Row numbers are stable: the i-th code added is row i for ever. A removed row is never returned, and
+    comes back when it is updated.
+
+    Parameters
+    ----------
+    codes : Codes, or uint8 array (n, width)
+        Copied.
+    labels : array, int (n,), optional
+        Database labels. Searches must then pass `query_labels`.
+    order : "given" or "clustered"
+        "clustered" groups similar codes into blocks, so that blocks which cannot hold a neighbour are
+        skipped, and `probe` below 1 visits only the most promising share of them. Results at ``probe=1.0``
+        are the same for both.
+
+    Attributes
+    ----------
+    n_bits : int
+    n_rows : int
+        Rows ever added; `len` counts those not removed.
+    labels : int64 (n_rows,) or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the codes or labels are not what they should be.
+
+    Notes
+    -----
+    Any number of threads may search one index; updating it while another thread searches is not safe.
+    Memory: the codes, as much again for the layout, and 8 bytes a row for labels and for a clustered order.
+
+    Examples
+    --------
+    >>> import numpy as np, hashneg as hn
+    >>> codes = hn.Codes.from_signs(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]]))
+    >>> index = hn.HammingIndex(codes)
+    >>> index.topk(codes[0], 2).indices.tolist()
+    [[0, 1]]
+    >>> index.remove([0])
+    >>> index.topk(codes[0], 2).indices.tolist()
+    [[1, 2]]
+    """
+
+    def __init__(self, codes: Any, labels: Any = None, *, order: str = "given") -> None:
+        codes = as_codes(codes, "codes")
+        self._order = checks.choice(order, "order", ORDERS)
+        self._labels = None if labels is None else arrays.integers(labels, "labels", (len(codes),)).copy()
+        self._database = Database(codes.host.copy(), codes.n_bits, np.ones(len(codes), bool))
+        if order == "clustered":
+            self._database.clustering = clustering.cluster(self._database.codes, codes.n_bits, _distances())
+        self._prepare()
+
+    @property
+    def n_bits(self) -> int:
+        return self._database.n_bits
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._database.codes)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return self._labels
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._alive))
+
+    def __repr__(self) -> str:
+        return f"HammingIndex({len(self)} x {self.n_bits} bits, order={self._order!r})"
+
+    def topk(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        query_ids: Any = None,
+        query_labels: Any = None,
+        exclude: Any = None,
+        allow: Any = None,
+        max_distance: int | None = None,
+        metric: str = "hamming",
+        offset: int = 0,
+        probe: float = 1.0,
+        backend: str = "auto",
+        threads: int | None = None,
+        progress: Progress = False,
+    ) -> TopK:
+        """The k nearest rows of every query; see `hamming_topk` for all arguments but `probe`.
+
+        Parameters
+        ----------
+        queries : Codes, or uint8 array (nq, width)
+        k : int
+        probe : float
+            Share of the blocks to visit, by their lower bound on the distance; 1.0 is exact. More are visited
+            until k allowed rows are held. Ignored for ``order="given"``.
+
+        Returns
+        -------
+        TopK
+            distances int32 (nq, k), indices int64 (nq, k).
+        """
+        codes = self._same_bits(queries, "queries")
+        masks = exclusions.build(
+            len(codes), self.n_rows, query_ids=query_ids, query_labels=query_labels,
+            database_labels=self._labels, exclude=exclude, allow=allow,
+        )  # fmt: skip
+        return run_topk(
+            self._database, codes, k, masks, max_distance=max_distance, metric=metric, offset=offset,
+            backend=backend, threads=threads, progress=progress, probe=probe,
+        )  # fmt: skip
+
+    def update(self, ids: Any, codes: Any, labels: Any = None) -> None:
+        """Replace the codes of the rows `ids`; of repeated ids the last wins, and removed rows come back.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+        codes : Codes, or uint8 array (m, width)
+        labels : array, int (m,), optional
+            New labels; the old ones stay without it.
+        """
+        ids = self._rows(ids)
+        codes = self._same_bits(codes, "codes")
+        if len(codes) != len(ids):
+            raise ValueError(f"codes has {len(codes)} rows for {len(ids)} ids")
+        if labels is not None:
+            labels = self._new_labels(labels, len(ids))
+            self._labels[ids] = labels  # type: ignore[index]
+        ids, last = np.unique(ids[::-1], return_index=True)
+        new = codes.host[::-1][last]
+        self._database.codes[ids] = new
+        self._alive[ids] = True
+        if self._database.clustering is not None:
+            positions = np.flatnonzero(np.isin(self._database.clustering.order, ids))
+            moved = self._database.codes[self._database.clustering.order[positions]]
+            clustering.widen(self._database.clustering, moved, positions, _distances())
+        self._write(ids)
+
+    def add(self, codes: Any, labels: Any = None) -> np.ndarray:
+        """Append codes, with labels if the index has them, and return their row numbers, int64 (m,)."""
+        codes = self._same_bits(codes, "codes")
+        if (labels is None) != (self._labels is None):
+            raise ValueError("labels must be given to add() exactly where the index was made with labels")
+        if labels is not None:
+            self._labels = np.concatenate([self._labels, self._new_labels(labels, len(codes))])  # type: ignore[list-item]
+        first = self.n_rows
+        self._database.codes = np.concatenate([self._database.codes, codes.host])
+        self._database.alive = np.concatenate([self._alive, np.ones(len(codes), bool)])
+        if self._database.clustering is not None:
+            self._database.clustering = clustering.extend(
+                self._database.clustering, self._database.codes, self.n_bits, _distances()
+            )
+        added = np.arange(first, self.n_rows)
+        self._write(added)
+        return added
+
+    def remove(self, ids: Any) -> None:
+        """Never return the rows `ids` again; the other rows keep their numbers."""
+        ids = self._rows(ids)
+        self._alive[ids] = False
+        self._write(np.unique(ids))
+
+    def codes(self, ids: Any = None) -> Codes:
+        """The codes of the rows `ids`, or of all rows, removed ones included."""
+        rows = slice(None) if ids is None else self._rows(ids)
+        return Codes(self._database.codes[rows].copy(), self.n_bits)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write codes, labels and order as a safetensors file; the file is whole or absent."""
+        tensors = {"codes": self._database.codes, "alive": self._alive}
+        if self._labels is not None:
+            tensors["labels"] = self._labels
+        if (clusters := self._database.clustering) is not None:
+            tensors |= {"order": clusters.order, "centers": clusters.centers, "radii": clusters.radii}
+        size = clusters.size if clusters is not None else None
+        files.save_tensors(path, "index", tensors, {"n_bits": self.n_bits, "order": self._order, "block": size})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> HammingIndex:
+        """Read what `save` wrote. The layout is built anew.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            If the file is truncated, or was not written by `HammingIndex.save`.
+        """
+        tensors, about = files.load_tensors(path, "index")
+        index = object.__new__(cls)
+        index._order = about["order"]
+        index._labels = tensors.get("labels")
+        index._database = Database(tensors["codes"], about["n_bits"], tensors["alive"])
+        if "order" in tensors:
+            index._database.clustering = Clustering(
+                tensors["order"], about["block"], tensors["centers"], tensors["radii"]
+            )
+        index._prepare()
+        return index
+
+    @property
+    def _alive(self) -> np.ndarray:
+        assert self._database.alive is not None
+        return self._database.alive
+
+    def _prepare(self) -> None:
+        self._backend = choose_backend()
+        implementation("prepare", self._backend)(self._database)
+
+    def _write(self, rows: np.ndarray) -> None:
+        implementation("write", self._backend)(self._database, rows)
+
+    def _same_bits(self, x: Any, name: str) -> Codes:
+        codes = as_codes(x, name)
+        if codes.n_bits != self.n_bits:
+            raise ValueError(f"{name} has n_bits={codes.n_bits} but the index has n_bits={self.n_bits}")
+        return codes
+
+    def _rows(self, ids: Any) -> np.ndarray:
+        ids = arrays.integers(ids, "ids", (None,))
+        exclusions.check_ids(ids, "ids", self.n_rows)
+        if ids.size and ids.min() < 0:
+            raise ValueError(f"ids[{int(ids.argmin())}] is {int(ids.min())}; rows are numbered from 0")
+        return ids
+
+    def _new_labels(self, labels: Any, n: int) -> np.ndarray:
+        if self._labels is None:
+            raise ValueError("labels were given, but the index was made without labels")
+        return arrays.integers(labels, "labels", (n,))
+
+
+def _distances() -> clustering.Distances:
+    return implementation("distances", choose_backend())

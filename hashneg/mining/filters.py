@@ -1,0 +1,118 @@
+"""Which scored candidates stay, and which of those are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashneg import checks
+from hashneg.randomness import mix64
+
+STRATEGIES = ("top", "random")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Score limits, margins below the positive, and the rank window.
+
+    Attributes
+    ----------
+    min_score, max_score : float or None
+        Both inclusive.
+    absolute_margin : float or None
+        Keep scores <= pos - absolute_margin.
+    relative_margin : float or None
+        Keep scores <= pos - abs(pos) * relative_margin; abs() keeps a negative pos from loosening it.
+    range_min, range_max : int, int or None
+        Keep ranks range_min <= rank < range_max among the candidates that passed the filters above.
+    """
+
+    min_score: float | None = None
+    max_score: float | None = None
+    absolute_margin: float | None = None
+    relative_margin: float | None = None
+    range_min: int = 0
+    range_max: int | None = None
+
+    @classmethod
+    def checked(cls, k: int, has_positives: bool, **limits: float | None) -> Filters:
+        """Filters from user arguments; ValueError where they cannot be met."""
+        for name in ("min_score", "max_score", "absolute_margin"):
+            if limits[name] is not None:
+                limits[name] = checks.real(limits[name], name)
+        if limits["relative_margin"] is not None:
+            limits["relative_margin"] = checks.real(limits["relative_margin"], "relative_margin", minimum=0.0)
+        low, high = limits["min_score"], limits["max_score"]
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min_score={low} is above max_score={high}: nothing could be returned")
+        for name in ("absolute_margin", "relative_margin"):
+            if limits[name] is not None and not has_positives:
+                raise ValueError(f"{name} is a distance below the positive's score, so it needs positives")
+        start = checks.integer(limits["range_min"], "range_min", minimum=0)
+        stop = limits["range_max"]
+        if stop is not None:
+            stop = checks.integer(stop, "range_max", minimum=1)
+            if stop - start < k:
+                raise ValueError(
+                    f"range_max - range_min = {stop - start} leaves fewer ranks than k={k}; widen the window or lower k"
+                )
+        return cls(**{**limits, "range_min": start, "range_max": stop})  # type: ignore[arg-type]
+
+    @property
+    def steps(self) -> list[str]:
+        """Names of the filters that are set, in the order in which they are applied."""
+        names = ["min_score", "max_score", "absolute_margin", "relative_margin"]
+        return [*(name for name in names if getattr(self, name) is not None), "rank window"]
+
+    def keep(self, scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+        """Which candidates stay, bool (m, p), and how many each filter removed.
+
+        Parameters
+        ----------
+        scores : float (m, p), best first, NaN where there is no candidate
+        positive : float (m,), the lowest score among the anchor's positives, NaN where it has none
+        """
+        kept = ~np.isnan(scores)
+        scores = scores.astype(np.float64)
+        positive = np.where(np.isnan(positive), np.inf, positive.astype(np.float64))[:, None]
+        removed = {}
+        for name in self.steps:
+            passed = self._passes(name, scores, positive, kept)
+            removed[name] = int(np.count_nonzero(kept & ~passed))
+            kept &= passed
+        return kept, removed
+
+    def _passes(self, name: str, scores: np.ndarray, positive: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):  # NaN scores are no candidates
+            if name == "min_score":
+                return scores >= self.min_score
+            if name == "max_score":
+                return scores <= self.max_score
+            if name == "absolute_margin":
+                return scores <= positive - self.absolute_margin
+            if name == "relative_margin":
+                threshold = np.full_like(positive, np.inf)
+                finite = np.isfinite(positive)
+                threshold[finite] = positive[finite] - np.abs(positive[finite]) * self.relative_margin
+                return scores <= threshold
+        rank = np.cumsum(kept, axis=1) - 1
+        passed = rank >= self.range_min
+        return passed if self.range_max is None else passed & (rank < self.range_max)
+
+
+def choose(kept: np.ndarray, k: int, strategy: str, seed: int, anchor_rows: np.ndarray) -> np.ndarray:
+    """Mark at most k of the kept candidates of every anchor, bool (m, p).
+
+    "top" marks the first; "random" draws without replacement, by a hash of (seed, anchor row, place), so that
+    an anchor's draw does not depend on the other anchors of the call.
+    """
+    if strategy == "random":
+        place = np.cumsum(kept, axis=1).astype(np.uint64)
+        keys = mix64(place ^ mix64(anchor_rows, seed)[:, None], seed) >> np.uint64(1)
+        keys[~kept] = np.iinfo(np.uint64).max
+        order = np.argsort(keys, axis=1, kind="stable")[:, :k]
+        drawn = np.zeros_like(kept)
+        np.put_along_axis(drawn, order, True, axis=1)
+        return kept & drawn
+    return kept & (np.cumsum(kept, axis=1) <= k)

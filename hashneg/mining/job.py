@@ -1,0 +1,314 @@
+"""One mining job: arguments checked once, corpus quantized once, anchors mined slice by slice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks
+from hashneg.arrays import Embeddings
+from hashneg.backends import choose_backend
+from hashneg.codes import Codes
+from hashneg.hamming import HammingIndex, exclusions
+from hashneg.mining import scoring
+from hashneg.mining.filters import STRATEGIES, Filters, choose
+from hashneg.mining.report import MiningReport, ScoreSummary
+from hashneg.progress import Meter, Progress
+from hashneg.quantize import BinaryQuantizer
+from hashneg.threads import thread_count
+
+SIMILARITIES = ("cosine", "dot")
+_SLICE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Negatives of the anchors of one slice.
+
+    Attributes
+    ----------
+    indices : int64 (m, k), scores : float32 (m, k), counts : int64 (m,)
+    positive_scores : float32 (m,), each anchor's lowest positive; NaN where it has none
+    removed : dict of filter name to the number of candidates it removed
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    counts: np.ndarray
+    positive_scores: np.ndarray
+    removed: dict[str, int]
+
+    @classmethod
+    def joined(cls, parts: list[Mined]) -> Mined:
+        """Slices in order, as one."""
+        removed: dict[str, int] = {}
+        for part in parts:
+            for name, count in part.removed.items():
+                removed[name] = removed.get(name, 0) + count
+        return cls(
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.positive_scores for part in parts]),
+            removed,
+        )
+
+
+class MiningJob:
+    """The arguments of `mine_hard_negatives`, checked, and the state of its run."""
+
+    def __init__(
+        self,
+        anchors: Any,
+        corpus: Any = None,
+        *,
+        positives: Any = None,
+        labels: Any = None,
+        corpus_labels: Any = None,
+        query_ids: Any = None,
+        exclude: Any = None,
+        allow: Any = None,
+        k: int = 16,
+        quantizer: int | BinaryQuantizer = 512,
+        rerank: int = 4,
+        similarity: str = "cosine",
+        score_fn: scoring.ScoreFunction | None = None,
+        range_min: int = 0,
+        range_max: int | None = None,
+        min_score: float | None = None,
+        max_score: float | None = None,
+        absolute_margin: float | None = None,
+        relative_margin: float | None = None,
+        strategy: str = "top",
+        probe: float = 1.0,
+        seed: int = 0,
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.anchors = arrays.embeddings(anchors, "anchors")
+        self.corpus = self.anchors if corpus is None else arrays.embeddings(corpus, "corpus")
+        if self.anchors.shape[1] != self.corpus.shape[1]:
+            raise ValueError(
+                f"anchors have {self.anchors.shape[1]} dimensions, corpus has {self.corpus.shape[1]}; they must agree"
+            )
+        self.itself = corpus is None
+        self.k = checks.integer(k, "k", minimum=1)
+        self.rerank = checks.integer(rerank, "rerank", minimum=0)
+        self.similarity = checks.choice(similarity, "similarity", SIMILARITIES)
+        if score_fn is not None and not callable(score_fn):
+            raise TypeError(f"score_fn must be a function of (anchor_rows, corpus_rows), got {score_fn!r}")
+        if score_fn is not None and not self.rerank:
+            raise ValueError("score_fn scores the candidates of the rerank, so it needs rerank >= 1")
+        self.score_fn = score_fn
+        self.filters = Filters.checked(
+            self.k, positives is not None, min_score=min_score, max_score=max_score,
+            absolute_margin=absolute_margin, relative_margin=relative_margin,
+            range_min=range_min, range_max=range_max,
+        )  # fmt: skip
+        self.strategy = checks.choice(strategy, "strategy", STRATEGIES)
+        self.probe = checks.real(probe, "probe", minimum=0.0, maximum=1.0)
+        self.seed = checks.integer(seed, "seed", minimum=0)
+        self.backend = choose_backend(backend)
+        self.threads = thread_count(threads)
+        self.quantizer = self._quantizer(quantizer)
+        self.masks = self._exclusions(labels, corpus_labels, query_ids, exclude, allow)
+        self.positives = self._positives(positives)
+        self.seconds: dict[str, float] = {}
+        self._index: HammingIndex | None = None
+        self._codes: Codes | None = None
+
+    @property
+    def pool(self) -> int:
+        """Candidates taken from the Hamming search for each anchor."""
+        return max(self.filters.range_max or 0, self.filters.range_min + max(1, self.rerank) * self.k)
+
+    @property
+    def slice_rows(self) -> int:
+        """Anchors of a slice whose working arrays stay within a fixed budget of memory."""
+        return int(np.clip(_SLICE_BYTES // (64 * self.pool), 256, 16384))
+
+    def prepare(self, progress: Progress = False) -> None:
+        """Fit the quantizer on the corpus, unless it is fitted, and lay out the corpus codes."""
+        corpus = self.corpus.normalize()
+        with self._timed("fit"):
+            if self.quantizer.dim is None:
+                self.quantizer.fit(corpus)
+        with self._timed("encode"):
+            self._codes = self._encode(corpus, progress)
+        with self._timed("index"):
+            order = "clustered" if self.probe < 1 else "given"
+            self._index = HammingIndex(self._codes, self.masks["database_labels"], order=order)
+
+    def mine(self, start: int, stop: int) -> Mined:
+        """Mine the anchors `start` to `stop`; `prepare` comes first. A slice does not depend on the others."""
+        assert self._index is not None and self._codes is not None, "prepare() comes first"
+        with self._timed("encode"):
+            codes = self._codes[start:stop] if self.itself else self.quantizer.encode(
+                Embeddings(self.anchors.block(start, stop), "anchors").normalize()
+            )  # fmt: skip
+        with self._timed("search"):
+            found = self._index.topk(
+                codes, self.pool, probe=self.probe, backend=self.backend, threads=self.threads,
+                **self._masks_of(start, stop),
+            )  # fmt: skip
+        with self._timed("rerank"):
+            scores, ids, positive = self._scores(codes, found.distances, found.indices, start, stop)
+        with self._timed("filter"):
+            return self._chosen(scores, ids, positive, np.arange(start, stop))
+
+    def run(self, progress: Progress = False) -> Mined:
+        """Prepare, then mine all anchors."""
+        self.prepare(progress)
+        parts = []
+        with Meter(progress, len(self.anchors), "mining", "anchor") as meter:
+            for start in range(0, max(len(self.anchors), 1), self.slice_rows):
+                stop = min(start + self.slice_rows, len(self.anchors))
+                parts.append(self.mine(start, stop))
+                meter.advance(stop - start)
+        return Mined.joined(parts)
+
+    def report(self, mined: Mined) -> MiningReport:
+        """Describe what was mined."""
+        return MiningReport(
+            n_anchors=len(mined.counts),
+            n_corpus=len(self.corpus),
+            n_bits=self.quantizer.n_bits,
+            k=self.k,
+            pool=self.pool,
+            mined=int(mined.counts.sum()),
+            short=int(np.count_nonzero(mined.counts < self.k)),
+            removed=dict(mined.removed),
+            positives=ScoreSummary.of(mined.positive_scores),
+            negatives=ScoreSummary.of(mined.scores),
+            seconds=dict(self.seconds),
+            fingerprint=self.quantizer.fingerprint,
+        )
+
+    def _quantizer(self, quantizer: int | BinaryQuantizer) -> BinaryQuantizer:
+        if not isinstance(quantizer, BinaryQuantizer):
+            return BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1), seed=self.seed)
+        if quantizer.dim not in (None, self.corpus.shape[1]):
+            raise ValueError(
+                f"quantizer was fitted on {quantizer.dim} dimensions, but corpus has {self.corpus.shape[1]}"
+            )
+        return copy(quantizer)  # an unfitted one is fitted here, and stays unfitted for the caller
+
+    def _exclusions(self, labels: Any, corpus_labels: Any, query_ids: Any, exclude: Any, allow: Any) -> dict[str, Any]:
+        n, n_corpus = len(self.anchors), len(self.corpus)
+        if self.itself:
+            if corpus_labels is not None:
+                raise ValueError("corpus_labels goes with corpus; without one, labels are the labels of both sides")
+            if query_ids is not None:
+                raise ValueError("query_ids goes with corpus; without one, anchor i is row i")
+            corpus_labels, query_ids = labels, np.arange(n)
+        if (labels is None) != (corpus_labels is None):
+            missing = "labels" if labels is None else "corpus_labels"
+            raise ValueError(f"labels exclude only when both sides have them: {missing} is missing")
+        if labels is not None:
+            labels = arrays.integers(labels, "labels", (n,))
+            corpus_labels = arrays.integers(corpus_labels, "corpus_labels", (n_corpus,))
+        if exclude is not None:
+            exclude = arrays.integers(exclude, "exclude", (n, None))
+        if query_ids is not None:
+            query_ids = arrays.integers(query_ids, "query_ids", (n,))
+        exclusions.build(
+            n, n_corpus, query_ids=query_ids, exclude=exclude, allow=allow
+        )  # all rows are checked before the work starts
+        return {
+            "query_ids": query_ids,
+            "query_labels": labels,
+            "database_labels": corpus_labels,
+            "exclude": exclude,
+            "allow": None if allow is None else arrays.to_numpy(allow, "allow"),
+        }
+
+    def _positives(self, positives: Any) -> np.ndarray | None:
+        if positives is None:
+            return None
+        shape: tuple[int | None, ...] = (len(self.anchors), None)
+        if getattr(positives, "ndim", None) == 1 or (
+            isinstance(positives, (list, tuple, range)) and np.ndim(positives) == 1
+        ):
+            shape = shape[:1]
+        ids = arrays.integers(positives, "positives", shape).reshape(len(self.anchors), -1)
+        exclusions.check_ids(ids, "positives", len(self.corpus))
+        return ids
+
+    def _masks_of(self, start: int, stop: int) -> dict[str, Any]:
+        """The exclusion arguments of the index search for a slice of the anchors."""
+
+        def cut(name: str) -> Any:
+            return None if self.masks[name] is None else self.masks[name][start:stop]
+
+        allow, listed = self.masks["allow"], cut("exclude")
+        if self.positives is not None:
+            own = self.positives[start:stop]
+            listed = own if listed is None else np.concatenate([own, listed], axis=1)
+        return {
+            "query_ids": cut("query_ids"),
+            "query_labels": cut("query_labels"),
+            "exclude": listed,
+            "allow": allow if allow is None or allow.ndim == 1 else allow[start:stop],
+        }
+
+    def _encode(self, rows: Embeddings, progress: Progress) -> Codes:
+        if not progress:
+            return self.quantizer.encode(rows)
+        parts = []
+        with Meter(progress, len(rows), "encoding") as meter:
+            for _, block in rows.blocks(1 << 16):
+                parts.append(self.quantizer.encode(block).host)
+                meter.advance(len(block))
+        return Codes(np.concatenate(parts), self.quantizer.n_bits) if parts else self.quantizer.encode(rows)
+
+    def _scores(
+        self, codes: Codes, distances: np.ndarray, ids: np.ndarray, start: int, stop: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidate scores and ids, best first, and the lowest score among each anchor's positives."""
+        assert self._codes is not None
+        positives = None if self.positives is None else self.positives[start:stop]
+        lowest = np.full(stop - start, np.nan, np.float32)
+        if not self.rerank:
+            scores = scoring.cosine_of_distance(distances, codes.n_bits)
+            own = None if positives is None else scoring.code_scores(
+                codes.host, self._codes.host, positives, codes.n_bits
+            )  # fmt: skip
+        else:
+            rows = np.arange(start, stop)
+            vectors = self.anchors.block(start, stop) if self.score_fn is None else None
+
+            def score(pairs: np.ndarray) -> np.ndarray:
+                if vectors is None:
+                    assert self.score_fn is not None
+                    return scoring.function_scores(self.score_fn, rows, pairs)
+                return scoring.exact_scores(vectors, self.corpus, pairs, self.similarity, self.backend, self.threads)
+
+            scores, ids = scoring.best_first(score(ids), ids)
+            own = None if positives is None else score(positives)
+        if own is not None and own.shape[1]:
+            lowest = np.fmin.reduce(own, axis=1)
+        return scores, ids, lowest
+
+    def _chosen(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
+        kept, removed = self.filters.keep(scores, positive)
+        chosen = choose(kept, self.k, self.strategy, self.seed, rows)
+        counts = chosen.sum(axis=1)
+        anchor, place = np.nonzero(chosen)  # row by row, best first
+        column = np.arange(len(anchor)) - np.repeat(np.cumsum(counts) - counts, counts)
+        indices = np.full((len(rows), self.k), -1, np.int64)
+        best = np.full((len(rows), self.k), np.nan, np.float32)
+        indices[anchor, column] = ids[anchor, place]
+        best[anchor, column] = scores[anchor, place]
+        return Mined(indices, best, counts, positive, removed)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - begun

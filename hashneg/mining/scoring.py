@@ -1,0 +1,80 @@
+"""Scores of (anchor, corpus row) pairs: exact, from a caller's function, or estimated from codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays
+from hashneg.arrays import Embeddings
+from hashneg.backends import implementation
+from hashneg.backends.request import NO_DISTANCE, NO_INDEX
+
+ScoreFunction = Callable[[np.ndarray, np.ndarray], Any]
+_GATHER_BYTES = 32 << 20
+
+
+def cosine_of_distance(distances: np.ndarray, n_bits: int) -> np.ndarray:
+    """cos(pi H / n_bits), float32; NaN where there is no distance."""
+    estimate = np.cos(np.pi * distances.astype(np.float64) / n_bits).astype(np.float32)
+    return np.where(distances == NO_DISTANCE, np.float32(np.nan), estimate)
+
+
+def code_scores(codes: np.ndarray, corpus: np.ndarray, ids: np.ndarray, n_bits: int) -> np.ndarray:
+    """The estimate for given pairs, float32 (m, p); NaN where `ids` is -1."""
+    scores = np.full(ids.shape, np.nan, np.float32)
+    anchor, place = np.nonzero(ids != NO_INDEX)
+    differing = codes[anchor] ^ corpus[ids[anchor, place]]
+    scores[anchor, place] = cosine_of_distance(np.bitwise_count(differing).sum(axis=1, dtype=np.int64), n_bits)
+    return scores
+
+
+def exact_scores(
+    anchors: np.ndarray, corpus: Embeddings, ids: np.ndarray, similarity: str, backend: str, threads: int
+) -> np.ndarray:
+    """Cosine or dot product of anchor i with corpus row ids[i, j], float32 (m, p); NaN where `ids` is -1."""
+    run = implementation("pair_scores", backend)
+    matrix = corpus.in_memory
+    if matrix is not None and matrix.dtype == anchors.dtype:
+        return run(anchors, matrix, ids, similarity == "cosine", threads)
+    scores = np.empty(ids.shape, np.float32)
+    step = max(1, _GATHER_BYTES // (ids.shape[1] * corpus.shape[1] * corpus.dtype.itemsize))
+    for start in range(0, len(ids), step):
+        part = ids[start : start + step]
+        rows, which = np.unique(part, return_inverse=True)
+        padded = int(len(rows) > 0 and rows[0] == NO_INDEX)
+        gathered = corpus.take(rows[padded:]).astype(anchors.dtype, copy=False)
+        which = which.reshape(part.shape) - padded  # the padding's place becomes -1 again
+        scores[start : start + step] = run(
+            anchors[start : start + step], gathered, which, similarity == "cosine", threads
+        )
+    return scores
+
+
+def function_scores(score_fn: ScoreFunction, anchor_rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """What the caller's function gives for all pairs at once, float32 (m, p); NaN where `ids` is -1."""
+    anchor, place = np.nonzero(ids != NO_INDEX)
+    given = score_fn(anchor_rows[anchor], ids[anchor, place])
+    values = arrays.to_numpy(given, "score_fn's result")
+    if values.shape != (len(anchor),) or values.dtype.kind not in "fiu" or arrays.is_bfloat16(given):
+        raise ValueError(
+            f"score_fn must return one float for each of the {len(anchor)} pairs, shape ({len(anchor)},), "
+            f"got {arrays.describe(given)}"
+        )
+    if np.isnan(values).any():
+        first = int(np.argmax(np.isnan(values)))
+        raise ValueError(
+            f"score_fn returned NaN, first for anchor {int(anchor_rows[anchor[first]])} and corpus row "
+            f"{int(ids[anchor[first], place[first]])}"
+        )
+    scores = np.full(ids.shape, np.nan, np.float32)
+    scores[anchor, place] = values
+    return scores
+
+
+def best_first(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays sorted by (-score, index) within each row; NaN last."""
+    order = np.lexsort((ids, -scores), axis=1)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
