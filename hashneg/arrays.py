@@ -22,6 +22,7 @@ _FRAMEWORKS = {
     "tensorflow": "tensorflow",
     "cupy": "cupy",
 }
+_ARRAYS = {"numpy": ("ndarray",), "torch": ("Tensor",), "jax": ("Array",), "tensorflow": ("Tensor", "Variable")}
 _DLPACK_CPU = {1, 3}  # kDLCPU, kDLCUDAHost
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -32,8 +33,10 @@ def framework_of(x: Any) -> str | None:
         root = base.__module__.partition(".")[0]
         if root in _FRAMEWORKS:
             name = _FRAMEWORKS[root]
-            return None if name == "numpy" and not isinstance(x, np.ndarray) else name
-    return "dlpack" if hasattr(x, "__dlpack__") else None
+            module = sys.modules.get(name)  # whoever made x has imported it
+            known = [getattr(module, kind) for kind in _ARRAYS.get(name, ()) if module]
+            return name if isinstance(x, tuple(known)) or name not in _ARRAYS else None  # None: a scalar, a module, ...
+    return "dlpack" if hasattr(x, "__dlpack__") and not isinstance(x, type) else None
 
 
 def describe(x: Any) -> str:
@@ -42,7 +45,9 @@ def describe(x: Any) -> str:
         return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
     parts = [framework_of(x) or "", f"shape {tuple(getattr(x, 'shape', ()))}"]
     parts.append(f"dtype {str(getattr(x, 'dtype', '?')).removeprefix('torch.')}")
-    device = getattr(x, "device", "cpu")
+    device = getattr(x, "device", None)
+    if device is None and hasattr(x, "__dlpack_device__"):
+        device = f"DLPack device {tuple(int(part) for part in x.__dlpack_device__())}"
     return f"{parts[0]} array of {', '.join(parts[1:])} on {device or 'cpu'}"
 
 
@@ -51,6 +56,10 @@ def _no_device_backend(x: Any, name: str) -> RuntimeError:
         f"{name} is a {describe(x)}, and no backend of this hashneg runs on that device; "
         f"move it to the CPU first, or see hashneg.backends()"
     )
+
+
+def _unreadable(x: Any, name: str, error: Exception) -> TypeError:
+    return TypeError(f"{name}, a {describe(x)}, cannot be read as a NumPy array: {error}")
 
 
 def _from_numpy(x: np.ndarray, name: str) -> np.ndarray:
@@ -69,10 +78,13 @@ def _from_torch(x: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is a {x.layout} tensor; make it dense with {name}.to_dense()")
     if x.device.type != "cpu":
         raise _no_device_backend(x, name)
-    x = x.detach().resolve_conj().resolve_neg()
+    plain = x.detach().resolve_conj().resolve_neg()
     if x.dtype is torch.bfloat16:
-        return x.view(torch.int16).numpy().view(np.uint16)
-    return x.numpy()
+        return plain.view(torch.int16).numpy().view(np.uint16)
+    try:
+        return plain.numpy()
+    except (RuntimeError, TypeError) as error:  # float8 and other dtypes that NumPy lacks
+        raise _unreadable(x, name, error) from error
 
 
 def _from_jax(x: Any, name: str) -> np.ndarray:
@@ -81,7 +93,11 @@ def _from_jax(x: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is a JAX tracer: hashneg's array functions run outside jit, vmap and grad")
     if any(device.platform != "cpu" for device in x.devices()):
         raise _no_device_backend(x, name)
-    return _from_numpy(np.asarray(x), name)
+    try:
+        values = np.asarray(x)
+    except (RuntimeError, TypeError) as error:  # random keys; arrays that were donated
+        raise _unreadable(x, name, error) from error
+    return _from_numpy(values, name)
 
 
 def _from_tensorflow(x: Any, name: str) -> np.ndarray:
@@ -96,7 +112,10 @@ def _from_tensorflow(x: Any, name: str) -> np.ndarray:
         x = tf.bitcast(x, tf.uint16)
     if x.dtype in (tf.bool, tf.string):  # DLPack carries neither from TensorFlow
         return x.numpy()
-    return np.from_dlpack(x)
+    try:
+        return np.from_dlpack(x)
+    except tf.errors.OpError as error:  # dtypes that DLPack lacks
+        raise _unreadable(x, name, error) from error
 
 
 def _from_dlpack(x: Any, name: str) -> np.ndarray:
@@ -105,7 +124,7 @@ def _from_dlpack(x: Any, name: str) -> np.ndarray:
     try:
         return np.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError) as error:
-        raise TypeError(f"{name}, a {describe(x)}, cannot be read through DLPack: {error}") from error
+        raise _unreadable(x, name, error) from error
 
 
 _READERS = {
@@ -162,13 +181,16 @@ def integers(x: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
 
 def exporter(like: Any) -> Callable[[np.ndarray], Any]:
     """Return a function that turns a fresh NumPy array into one of the framework and device of `like`."""
+    if isinstance(like, list) and like:  # parts that are read as one, stacked by rows
+        like = like[0]
     framework = framework_of(like)
     if framework == "torch":
-        return sys.modules["torch"].from_numpy
+        torch = sys.modules["torch"]
+        return lambda array: torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if framework == "jax":
         return _jax_exporter(like)
     if framework == "tensorflow":
-        return sys.modules["tensorflow"].convert_to_tensor
+        return _tensorflow_exporter(like)
     if framework == "dlpack" and hasattr(like, "__array_namespace__"):
         return like.__array_namespace__().from_dlpack
     return lambda array: array
@@ -186,6 +208,16 @@ def _jax_exporter(like: Any) -> Callable[[np.ndarray], Any]:
         elif array.dtype == np.float64 and not jax.config.jax_enable_x64:
             array = array.astype(np.float32)
         return jax.device_put(array, next(iter(like.devices())))
+
+    return export
+
+
+def _tensorflow_exporter(like: Any) -> Callable[[np.ndarray], Any]:
+    tf = sys.modules["tensorflow"]
+
+    def export(array: np.ndarray) -> Any:
+        with tf.device(like.device):  # else TensorFlow picks an accelerator where there is one
+            return tf.convert_to_tensor(array)
 
     return export
 
@@ -213,7 +245,9 @@ class Embeddings:
         self.normalized = False
         self._parts: list[tuple[np.ndarray, bool]] = []
         for source in sources:
-            part = to_numpy(source, name)
+            # a byte-swapped memory map is turned block by block, not as a whole
+            swapped = isinstance(source, np.memmap) and source.dtype.kind == "f" and not source.dtype.isnative
+            part = source if swapped else to_numpy(source, name)
             bfloat16 = is_bfloat16(source)
             if not bfloat16 and part.dtype.name not in FLOAT_DTYPES:
                 raise TypeError(f"{name} must be one of {', '.join(FLOAT_DTYPES)}, got {describe(source)}")
@@ -225,7 +259,7 @@ class Embeddings:
             raise ValueError(f"{name} mixes rows of {sorted(widths)} dimensions")
         self._starts = np.cumsum([0, *(len(part) for part, _ in self._parts)])
         self.shape = (int(self._starts[-1]), widths.pop())
-        self.dtype = np.dtype(np.float64 if any(p.dtype == np.float64 for p, _ in self._parts) else np.float32)
+        self.dtype = np.dtype(np.float64 if any(p.dtype.name == "float64" for p, _ in self._parts) else np.float32)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,3 +52,12 @@ def choice(value: Any, name: str, allowed: Sequence[str | None]) -> Any:
 def values_are_checked() -> bool:
     """Whether array values (NaN, padding bits, id ranges) are checked: not under ``HASHNEG_CHECK=0``."""
     return os.environ.get("HASHNEG_CHECK", "1") != "0"
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and point at the caller's line: the first one outside this package."""
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,6 +144,13 @@ class Codes:
         ------
         TypeError
             If `x` is of a bool or unsigned dtype, where every value is >= 0.
+        ValueError
+            If `x` holds NaN or infinity.
+
+        Warns
+        -----
+        UserWarning
+            If values are 0 and none is negative, as in 0/1 bits: then every bit is 1.
         """
         values = arrays.to_numpy(x, "x")
         if values.dtype.kind in "bu" and not arrays.is_bfloat16(x):
@@ -152,16 +158,18 @@ class Codes:
                 f"x must be of a signed dtype, got {arrays.describe(x)}: every value of it is >= 0. For 0/1 bits use "
                 "Codes.from_packbits(numpy.packbits(bits, axis=1, bitorder='little'), bits.shape[1])"
             )
+        if values.ndim != 2 or values.shape[1] == 0:
+            raise ValueError(f"x must have shape (n, n_bits) with n_bits > 0, got {arrays.describe(x)}")
         if values.dtype.kind == "i":
-            if values.ndim != 2 or values.shape[1] == 0:
-                raise ValueError(f"x must have shape (n, n_bits) with n_bits > 0, got {arrays.describe(x)}")
-            if values.size and not values.min():
-                warnings.warn("x holds 0/1 bits? Every value is >= 0, so every bit of the codes is 1", stacklevel=2)
-            host = np.packbits(values >= 0, axis=1, bitorder="little")
+            host, lowest = _pack_signs(values), values.min(initial=1)
         else:
-            matrix = arrays.embeddings(x, "x")
-            blocks = [np.packbits(block >= 0, axis=1, bitorder="little") for _, block in matrix.blocks(16384)]
-            host = np.concatenate(blocks) if blocks else np.empty((0, width_of(matrix.shape[1])), np.uint8)
+            host, lowest = np.empty((len(values), width_of(values.shape[1])), np.uint8), 1
+            for start, block in arrays.embeddings(x, "x").blocks(16384):
+                host[start : start + len(block)] = _pack_signs(block)
+                lowest = min(lowest, block.min())
+        if lowest == 0:
+            checks.warn("x has zeros and no negative value, so every bit of the codes is 1; 0/1 bits go through "
+                        "Codes.from_packbits")  # fmt: skip
         return cls._of(host, values.shape[1], x)
 
     def to_signs(self) -> Any:
@@ -184,7 +192,10 @@ class Codes:
             If the file is truncated, or was not written by `Codes.save`.
         """
         tensors, about = files.load_tensors(path, "codes")
-        return cls(tensors["codes"], about["n_bits"])
+        try:
+            return cls(tensors["codes"], about["n_bits"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"path {os.fspath(path)!r} holds damaged codes: {error}") from error
 
     def __len__(self) -> int:
         return len(self._host)
@@ -206,6 +217,16 @@ class Codes:
     def __iter__(self) -> Iterator[Codes]:
         return (self[i] for i in range(len(self)))
 
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError("Codes are no array: take codes.data (packed bytes) or codes.to_signs() (+1 and -1)")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": self.data, "n_bits": self.n_bits}  # the NumPy view would travel as a second copy
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.data, self.n_bits = state["data"], state["n_bits"]
+        self._host = np.ascontiguousarray(arrays.to_numpy(self.data, "data"))
+
     def __repr__(self) -> str:
         return f"Codes({len(self)} x {self.n_bits} bits, {arrays.framework_of(self.data)})"
 
@@ -213,6 +234,10 @@ class Codes:
 _BIT_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little")[
     :, 0
 ]
+
+
+def _pack_signs(x: np.ndarray) -> np.ndarray:
+    return np.packbits(x >= 0, axis=1, bitorder="little")
 
 
 def width_of(n_bits: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,20 +17,28 @@ _METADATA_KEY = "hashneg"  # one key: safetensors does not keep the order of sev
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed, on failure removed."""
-    target = Path(path)
+    """Yield a temporary path beside `path`; on success it is synced and renamed, on failure removed.
+
+    A symbolic link is followed: the file it points to is replaced.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        If the folder does not exist, or `path` is a folder or a device.
+    """
+    target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"path {str(target)!r} is a directory; name a file in it")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+        raise IsADirectoryError(f"path {str(path)!r} is a directory; name a file in it")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"path {str(path)!r} is not an ordinary file, and would be replaced by one")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist")
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
+    temporary.touch(0o666, exist_ok=False)  # 0666 less the umask: an ordinary file, not a private one
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; a result is an ordinary one
         os.replace(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -42,12 +50,16 @@ def save_tensors(
     path: str | os.PathLike[str], kind: str, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]
 ) -> None:
     """Write `tensors` and the JSON-able mapping `about` as a safetensors file of this `kind`."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     text = json.dumps({**about, "kind": kind}, sort_keys=True)
     plain = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={_METADATA_KEY: text})
+        try:
+            save_file(plain, temporary, metadata={_METADATA_KEY: text})
+        except SafetensorError as error:  # its name for a full disk
+            raise OSError(f"path {os.fspath(path)!r} could not be written: {error}") from error
 
 
 def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -64,7 +76,10 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
         raise ValueError(f"path {str(path)!r} is not a whole safetensors file: {error}") from error
     if _METADATA_KEY not in metadata:
         raise ValueError(f"path {str(path)!r} was not written by hashneg (no {_METADATA_KEY!r} metadata)")
-    about = json.loads(metadata[_METADATA_KEY])
+    try:
+        about = dict(json.loads(metadata[_METADATA_KEY]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"path {str(path)!r} has damaged {_METADATA_KEY!r} metadata: {error}") from error
     if about.get("kind") != kind:
         raise ValueError(f"path {str(path)!r} holds {about.get('kind')!r}, not {kind!r}")
     return tensors, about

@@ -20,6 +20,8 @@ class Meter:
     """
 
     def __init__(self, progress: Progress, total: int, description: str, unit: str = "row") -> None:
+        if not isinstance(progress, bool) and not callable(progress):
+            raise TypeError(f"progress must be a bool or a callable, got {type(progress).__name__}")
         self.done = 0
         self.total = total
         self._call = progress if callable(progress) else None

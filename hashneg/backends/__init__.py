@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -50,11 +49,16 @@ class Backend(NamedTuple):
     why: str
 
 
+@cache
 def _why_missing(name: str) -> str:
     needed = _NEEDS[name]
-    if needed in sys.modules or find_spec(needed) is not None:
-        return ""
-    return f"needs {needed}, which is not installed (pip install {needed})"
+    try:
+        import_module(needed)
+    except ModuleNotFoundError as error:
+        return f"needs {needed}, but {error.name} is not installed (pip install {error.name})"
+    except Exception as error:  # numba refuses to be imported beside a NumPy that is too new for it
+        return f"needs {needed}, which cannot be imported: {error}"
+    return ""
 
 
 def available() -> list[Backend]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -151,7 +150,7 @@ class BinaryQuantizer:
         if self.n_seen and self._sample is None:
             raise ValueError("a loaded quantizer cannot be fitted further, since its sample is not saved; use fit")
         total = np.zeros(rows.shape[1]) if self._total is None else self._total.copy()
-        sample = self._new_sample(rows) if self._sample is None else self._sample.copy()
+        sample = self._new_sample() if self._sample is None else self._sample.copy()
         add = implementation("add_columns", choose_backend())
         for _, block in rows.blocks(block_rows(rows.shape[1])):
             if self.center == "mean":
@@ -211,7 +210,9 @@ class BinaryQuantizer:
     def fingerprint(self) -> str:
         """A digest of everything that decides the codes: 32 hexadecimal digits, equal for equal quantizers."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr(sorted(self._about().items())).encode())
+        about = self._about()
+        del about["n_seen"]  # says how well the thresholds are known, and decides nothing
+        digest.update(repr(sorted(about.items())).encode())
         for name, value in sorted(self._tensors().items()):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(value).tobytes())
@@ -233,11 +234,16 @@ class BinaryQuantizer:
             If the file is truncated, was not written by `save`, or does not match its fingerprint.
         """
         tensors, about = files.load_tensors(path, "quantizer")
-        quantizer = cls(about["n_bits"], rotation=about["rotation"], center=about["center"], seed=about["seed"])
-        quantizer.dim, quantizer.n_seen = about["dim"], about["n_seen"]
-        quantizer._projection = Projection(about["projection"], **tensors)
-        if quantizer.fingerprint != about["fingerprint"]:
-            raise ValueError(f"path {os.fspath(path)!r} does not match its fingerprint; it was changed after saving")
+        changed = f"path {os.fspath(path)!r} does not match its fingerprint; it was changed after saving"
+        try:
+            quantizer = cls(about["n_bits"], rotation=about["rotation"], center=about["center"], seed=about["seed"])
+            quantizer.dim, quantizer.n_seen = about["dim"], about["n_seen"]
+            quantizer._projection = Projection(about["projection"], **tensors)
+            intact = quantizer.fingerprint == about["fingerprint"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(changed) from error
+        if not intact:
+            raise ValueError(changed)
         return quantizer
 
     def __repr__(self) -> str:
@@ -272,9 +278,9 @@ class BinaryQuantizer:
         if self.rotation == "itq" and self.n_bits > dim:
             raise ValueError(f"rotation='itq' needs n_bits <= d, got n_bits={self.n_bits} and d={dim}")
 
-    def _new_sample(self, rows: arrays.Embeddings) -> RowSample:
+    def _new_sample(self) -> RowSample:
         large = self.rotation == "itq" or self.center == "median"
-        return RowSample(SAMPLE_ROWS if large else _PROBE_ROWS, rows.shape[1], self.seed, rows.dtype)
+        return RowSample(SAMPLE_ROWS if large else _PROBE_ROWS, self.seed)
 
     def _apply(self, operation: str, rows: arrays.Embeddings, out: np.ndarray) -> None:
         projection = self._fitted()
@@ -317,18 +323,19 @@ class BinaryQuantizer:
 
     def _warn_of_constant_bits(self) -> None:
         assert self._sample is not None and self._projection is not None
-        rows = self._sample.rows[:_PROBE_ROWS]
+        rows = self._sample.rows
+        rows = rows[:: -(-len(rows) // _PROBE_ROWS)]  # from end to end: data may be sorted
         if len(rows) < 2:
             return
         bits = implementation("project", choose_backend())(rows, self._projection) >= 0
         constant = np.flatnonzero(bits.all(axis=0) | ~bits.any(axis=0))
         if len(constant):
             fix = "" if self.center else "; center='mean' or 'median' would split the data"
-            warnings.warn(
-                f"{len(constant)} of {self.n_bits} bits are constant over the data (bit {constant[0]} first) "
+            whole = "the data" if len(rows) == self.n_seen else f"a sample of {len(rows)} rows"
+            checks.warn(
+                f"{len(constant)} of {self.n_bits} bits are constant over {whole} (bit {constant[0]} first) "
                 f"and tell nothing{fix}",
                 ConstantBitWarning,
-                stacklevel=4,
             )
 
 

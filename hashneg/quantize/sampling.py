@@ -6,6 +6,8 @@ import numpy as np
 
 from hashneg.randomness import mix64
 
+_LARGEST_KEY = np.uint64(2**64 - 1)
+
 
 class RowSample:
     """The `size` rows whose number has the smallest hash.
@@ -13,34 +15,42 @@ class RowSample:
     The choice depends on (seed, row number) alone: any chunking of the same rows gives the same sample.
     """
 
-    def __init__(self, size: int, dim: int, seed: int, dtype: np.dtype) -> None:
+    def __init__(self, size: int, seed: int) -> None:
         self.size = size
         self.seed = seed
         self.seen = 0
-        self._keys = np.empty(0, np.uint64)
-        self._numbers = np.empty(0, np.int64)
-        self._rows = np.empty((0, dim), dtype)
+        self._limit = _LARGEST_KEY  # rows with larger keys cannot be in the sample
+        self._held = 0
+        self._chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, row numbers, rows
 
     def add(self, rows: np.ndarray) -> None:
         """Take the next rows into account."""
         numbers = np.arange(self.seen, self.seen + len(rows))
         keys = mix64(numbers, self.seed)
         self.seen += len(rows)
-        worst = self._keys.max() if len(self._keys) == self.size else np.uint64(2**64 - 1)
-        candidates = np.flatnonzero(keys <= worst)
-        keys = np.concatenate([self._keys, keys[candidates]])
-        numbers = np.concatenate([self._numbers, numbers[candidates]])
-        pool = np.concatenate([self._rows, rows[candidates].astype(self._rows.dtype)])
-        keep = np.lexsort((numbers, keys))[: self.size]
-        keep = keep[np.argsort(numbers[keep])]
-        self._keys, self._numbers, self._rows = keys[keep], numbers[keep], pool[keep]
+        new = np.flatnonzero(keys <= self._limit)
+        if len(new):
+            self._chunks.append((keys[new], numbers[new], rows[new]))
+            self._held += len(new)
+        if self._held > 2 * self.size:  # seldom, so that most calls copy nothing but candidates
+            self._shrink()
 
     @property
     def rows(self) -> np.ndarray:
         """The sampled rows, by row number."""
-        return self._rows
+        self._shrink()
+        return self._chunks[0][2]
 
     def copy(self) -> RowSample:
         other = object.__new__(RowSample)
-        other.__dict__.update(self.__dict__)  # arrays are replaced by add(), never written to
+        other.__dict__.update(self.__dict__)
+        other._chunks = self._chunks.copy()  # the arrays in it are never written to
         return other
+
+    def _shrink(self) -> None:
+        keys, numbers, rows = (np.concatenate(part) for part in zip(*self._chunks, strict=True))
+        keep = np.sort(np.lexsort((numbers, keys))[: self.size])  # chunks came in row order
+        self._chunks = [(keys[keep], numbers[keep], rows[keep])]
+        self._held = len(keep)
+        if len(keep) == self.size:
+            self._limit = keys[keep].max()
