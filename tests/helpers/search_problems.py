@@ -103,7 +103,7 @@ def give_exclusions(problem: Problem, names: set[str], rng: np.random.Generator)
         for i, row in enumerate(lists):
             allowed[i, row[row >= 0]] = False
         arguments["exclude"] = lists
-    if "exclude all" in names and n:
+    elif "exclude all" in names and n:
         lists = np.tile(np.arange(n), (nq, 1))
         lists[::2] = -1  # the odd queries may return nothing
         allowed[1::2] = False
