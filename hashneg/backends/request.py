@@ -9,6 +9,7 @@ import numpy as np
 
 NO_INDEX = -1
 NO_DISTANCE = 2**31 - 1
+BLOCK_ROWS = 512  # of a clustered database; what the kernels count at a time divides it
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hashneg.backends.request import Clustering
+from hashneg.backends.request import BLOCK_ROWS, Clustering
 
-BLOCK = 512  # rows; the CPU kernel counts 512 codes at a time
 _SAMPLE = 1024
 _REFINEMENTS = 4
 
@@ -20,7 +19,7 @@ Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def cluster(codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
-    """Order `codes` by recursive bisection into blocks of `BLOCK` rows, all full but the last.
+    """Order `codes` by recursive bisection into blocks of `BLOCK_ROWS` rows, all full but the last.
 
     Parameters
     ----------
@@ -32,15 +31,15 @@ def cluster(codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
     nodes = [(0, len(codes))]
     while nodes:
         start, stop = nodes.pop()
-        if stop - start <= BLOCK:
+        if stop - start <= BLOCK_ROWS:
             order[start:stop].sort()
             continue
         rows = order[start:stop]
         order[start:stop] = rows[_side(codes[rows], n_bits, distances).argsort(kind="stable")]
-        n_blocks = -(-(stop - start) // BLOCK)
-        middle = start + n_blocks // 2 * BLOCK
+        n_blocks = -(-(stop - start) // BLOCK_ROWS)
+        middle = start + n_blocks // 2 * BLOCK_ROWS
         nodes += [(start, middle), (middle, stop)]
-    return Clustering(order, BLOCK, *_centers(codes, order, n_bits, distances, 0))
+    return Clustering(order, BLOCK_ROWS, *_centers(codes, order, n_bits, distances, 0))
 
 
 def extend(clustering: Clustering, codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
@@ -89,11 +88,11 @@ def _centers(
     codes: np.ndarray, order: np.ndarray, n_bits: int, distances: Distances, first: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centers and radii of the blocks from number `first` on."""
-    starts = range(first * BLOCK, len(order), BLOCK)
+    starts = range(first * BLOCK_ROWS, len(order), BLOCK_ROWS)
     centers = np.empty((len(starts), codes.shape[1]), np.uint8)
     radii = np.empty(len(starts), np.int32)
     for b, start in enumerate(starts):
-        rows = codes[order[start : start + BLOCK]]
+        rows = codes[order[start : start + BLOCK_ROWS]]
         centers[b] = _majority(rows, n_bits)
         radii[b] = distances(centers[b : b + 1], rows).max()
     return centers, radii

@@ -15,8 +15,8 @@ from hashneg.progress import Meter, Progress
 from hashneg.threads import thread_count
 
 SIMILARITIES = ("cosine", "dot")
-_DATABASE_ROWS = 4096  # one tile of scores is 256 x 4096: it stays in the L2 cache
-_QUERY_ROWS = 256
+_DATABASE_ROWS = 4096  # rows read and scaled at a time
+_QUERY_ROWS = 512
 
 
 def exact_topk(

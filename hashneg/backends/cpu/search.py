@@ -1,0 +1,211 @@
+"""Exact search on the CPU: tiles of queries over bit-sliced blocks, on a pool of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hashneg.backends.cpu import layout as layouts
+from hashneg.backends.cpu import scan, selection
+from hashneg.backends.cpu.distances import distances as all_distances
+from hashneg.backends.cpu.layout import Layout
+from hashneg.backends.cpu.rows import scan_rows
+from hashneg.backends.cpu.selection import Masks
+from hashneg.backends.cpu.vectors import GROUP
+from hashneg.backends.request import BLOCK_ROWS, NO_DISTANCE, NO_INDEX, Database, Search
+from hashneg.progress import Meter
+from hashneg.threads import run_tiles
+
+_TILE_QUERIES = 64  # their row numbers and a block share the L1 cache
+_TILE_BYTES = 32 << 20
+_FEW_QUERIES = 4  # not worth laying the database out for
+_FEWEST_BLOCKS = 64  # of a share of the database that one thread takes
+
+
+def prepare(database: Database) -> None:
+    """Lay the codes out bit by bit, for many searches."""
+    database.layout = layouts.build(database)
+
+
+def write(database: Database, rows: np.ndarray) -> None:
+    """Bring the layout up to date after `rows` changed or were added."""
+    layouts.refresh(database.layout, database, rows)
+
+
+def topk(
+    database: Database, queries: np.ndarray, k: int, search: Search, threads: int, meter: Meter
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
+    out = np.full((len(queries), k), NO_DISTANCE, np.int32), np.full((len(queries), k), NO_INDEX, np.int64)
+    if not (len(queries) and len(database.codes)):
+        meter.advance(len(queries))
+        return out
+    few = database.layout is None and len(queries) <= _FEW_QUERIES
+    layout = None if few else _layout(database)
+    room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
+    step = int(np.clip(_TILE_BYTES // (12 * room), 1, _TILE_QUERIES))
+    step = max(1, min(step, -(-len(queries) // threads)))
+    tiles = [(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
+    ordered = database.clustering is None
+    shares = _shares(len(database.codes), -(-threads // len(tiles))) if ordered else [(0, len(database.codes))]
+    parts = [out] + [(out[0].copy(), out[1].copy()) for _ in shares[1:]]
+
+    def work(task: tuple[int, int, int]) -> None:
+        start, stop, share = task
+        tile = _Tile(database, layout, queries[start:stop], search, start, k, room)
+        tile.run(shares[share], *(part[start:stop] for part in parts[share]))
+        if share == 0:
+            meter.advance(stop - start)
+
+    run_tiles(work, [(*tile, share) for tile in tiles for share in range(len(shares))], threads)
+    return out if len(shares) == 1 else _merged(parts, k)
+
+
+def range_search(
+    database: Database, queries: np.ndarray, search: Search, threads: int, meter: Meter
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All allowed rows within `search.max_distance`: indptr, indices, distances. Counted first, then collected."""
+    indptr = np.zeros(len(queries) + 1, np.int64)
+    if not (len(queries) and len(database.codes)):
+        return indptr, np.empty(0, np.int64), np.empty(0, np.int32)
+    layout = _layout(database)
+    step = max(1, min(_TILE_QUERIES, -(-len(queries) // threads)))
+    tiles = [(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
+
+    def count(tile: tuple[int, int]) -> None:
+        start, stop = tile
+        part = _Tile(database, layout, queries[start:stop], search, start, 0, 0)
+        indptr[start + 1 : stop + 1] = part.count()
+
+    def collect(tile: tuple[int, int]) -> None:
+        start, stop = tile
+        part = _Tile(database, layout, queries[start:stop], search, start, 0, 0)
+        part.collect(indptr[start : stop + 1], found, rows)
+        meter.advance(stop - start)
+
+    run_tiles(count, tiles, threads)
+    np.cumsum(indptr, out=indptr)
+    found, rows = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.int64)
+    run_tiles(collect, tiles, threads)
+    return indptr, rows, found
+
+
+class _Tile:
+    """Some queries, the plans to count them by, and their selections."""
+
+    def __init__(
+        self,
+        database: Database,
+        layout: Layout | None,
+        queries: np.ndarray,
+        search: Search,
+        start: int,
+        k: int,
+        room: int,
+    ) -> None:
+        self.database, self.layout, self.search, self.k = database, layout, search, k
+        self.queries = np.ascontiguousarray(queries)
+        self.masks = Masks(search.exclusions.queries(start, start + len(queries)))
+        n = len(queries)
+        self.state = np.empty((n, selection.STATE), np.int64)
+        self.histograms = np.empty((n, search.n_bits + 1 if k else 0), np.int32)
+        self.begins = np.arange(n) * room
+        self.capacity = np.full(n, room)
+        self.distances = np.empty(n * room, np.int32)
+        self.rows = np.empty(n * room, np.int64)
+        for q in range(n):
+            selection.start(self.state[q], self.histograms[q], search.max_distance)
+
+    def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
+        """The k best of the rows of a share of the database."""
+        in_order = self.database.clustering is None
+        if self.layout is None:
+            codes = self.database.codes
+            alive = np.empty(0, bool) if self.database.alive is None else self.database.alive
+            scan_rows(
+                codes.ctypes.data, codes.shape[1], *share, self.queries, self.search.metric == "projected", alive,
+                self.masks.table, self.k, self.state, self.histograms, self.begins, self.capacity, self.distances,
+                self.rows,
+            )  # fmt: skip
+        elif in_order:
+            lanes = self.layout.lanes
+            self._scan(share[0] // lanes, -(-share[1] // lanes), scan.SELECT)
+        else:
+            self._scan_by_bound()
+        selection.finish_all(
+            self.state, self.distances, self.rows, self.begins, self.capacity, self.k, in_order,
+            self.search.n_bits + 1, out_distances, out_rows,
+        )  # fmt: skip
+
+    def count(self) -> np.ndarray:
+        """How many rows are within the distance, int64 (n,)."""
+        assert self.layout is not None
+        self._scan(0, len(self.layout.blocks), scan.COUNT)
+        return self.state[:, selection.ACCEPTED]
+
+    def collect(self, indptr: np.ndarray, distances: np.ndarray, rows: np.ndarray) -> None:
+        """Write the rows within the distance, sorted, to places indptr[q]..indptr[q+1]-1."""
+        assert self.layout is not None
+        self.begins, self.capacity = indptr[:-1].copy(), np.diff(indptr)
+        self.distances, self.rows = distances, rows
+        self._scan(0, len(self.layout.blocks), scan.COLLECT)
+        for begin, end in zip(indptr[:-1], indptr[1:], strict=True):
+            part = distances[begin:end].copy(), rows[begin:end].copy()
+            selection.sort_by_distance(
+                *part, end - begin, True, self.search.n_bits + 1, distances[begin:end], rows[begin:end]
+            )
+
+    def _scan(self, first_block: int, last_block: int, mode: int) -> None:
+        assert self.layout is not None
+        scan.scan_in_order(
+            *self._shape(), self.layout.blocks, first_block, last_block, self.search.n_bits, *self._plan(),
+            self.masks.table, 0, self.k, mode, self.state, self.histograms, self.begins, self.capacity,
+            self.distances, self.rows,
+        )  # fmt: skip
+
+    def _scan_by_bound(self) -> None:
+        assert self.layout is not None
+        clusters = self.database.clustering
+        assert clusters is not None
+        bounds = all_distances(self.queries, clusters.centers, self.search.metric) - clusters.radii
+        np.maximum(bounds, 0, out=bounds)
+        visits = np.argsort(bounds, axis=1, kind="stable")
+        least = int(np.ceil(self.search.probe * len(clusters.centers)))
+        scan.scan_by_bound(
+            *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table, 0,
+            self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
+            self.histograms, self.begins, self.capacity, self.distances, self.rows,
+        )  # fmt: skip
+
+    def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""
+        assert self.layout is not None
+        return (0,) * self.layout.planes, (0,) * self.layout.blocks.shape[2]
+
+    def _plan(self) -> tuple[np.ndarray, np.ndarray]:
+        n_bits, projected = self.search.n_bits, self.search.metric == "projected"
+        most = n_bits if projected else n_bits // 2
+        dtype = np.uint16 if n_bits < 2**16 else np.uint32
+        numbers = np.empty((len(self.queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
+        plans = np.empty((len(self.queries), scan.PLAN), np.int64)
+        scan.plan_queries(self.queries, n_bits, projected, numbers, plans)
+        return numbers, plans
+
+
+def _layout(database: Database) -> Layout:
+    return layouts.build(database) if database.layout is None else database.layout
+
+
+def _shares(n: int, wanted: int) -> list[tuple[int, int]]:
+    """Cut the rows into at most `wanted` shares of whole blocks, none of them tiny."""
+    n_blocks = -(-n // BLOCK_ROWS)
+    count = max(1, min(wanted, n_blocks // _FEWEST_BLOCKS))
+    edges = [n_blocks * i // count * BLOCK_ROWS for i in range(count + 1)]
+    return [(start, min(stop, n)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _merged(parts: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of shares that hold ascending rows: a stable sort by distance keeps them in order."""
+    distances = np.concatenate([part[0] for part in parts], axis=1)
+    rows = np.concatenate([part[1] for part in parts], axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,0 +1,188 @@
+"""Who is among the k best: thresholds that fall as rows are found, and the exclusions, tested on survivors.
+
+Distances are small integers, so a query keeps a histogram of what it holds and a threshold. As soon as k
+rows lie within a distance, no row beyond it is of use, and where rows come in index order, no later row at
+that distance either: ties go to the lower index. About k (1 + ln(n/k)) of n rows survive the threshold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from hashneg.backends.cpu.vectors import load8, load64
+from hashneg.backends.request import NO_DISTANCE, NO_INDEX, Exclusions
+
+# Columns of the state of a query
+LIMIT = 0  # rows farther than this are of no use
+BELOW = 1  # rows held within `INNER`; fewer than k
+INNER = 2  # the largest distance within which fewer than k rows are held
+HELD = 3  # rows in the buffer
+ACCEPTED = 4  # rows ever accepted
+STATE = 5
+
+# Columns of the addresses of exclusions
+QUERY_IDS, QUERY_LABELS, DATABASE_LABELS, EXCLUDE, EXCLUDE_WIDTH, ALLOW, ALLOW_STRIDE, ALLOW_PACKED = range(8)
+
+
+class Masks:
+    """Exclusions as addresses, so that kernels need one signature; keeps the arrays alive."""
+
+    def __init__(self, exclusions: Exclusions) -> None:
+        table = np.zeros(8, np.int64)
+        self._arrays = [exclusions.allow]
+
+        def address(values: np.ndarray | None) -> int:
+            if values is None:
+                return 0
+            values = np.ascontiguousarray(values)
+            self._arrays.append(values)
+            return values.ctypes.data
+
+        table[QUERY_IDS] = address(exclusions.query_ids)
+        table[QUERY_LABELS] = address(exclusions.query_labels)
+        table[DATABASE_LABELS] = address(exclusions.database_labels)
+        if exclusions.exclude is not None:
+            table[EXCLUDE] = address(exclusions.exclude)
+            table[EXCLUDE_WIDTH] = exclusions.exclude.shape[1]
+        if exclusions.allow is not None:
+            table[ALLOW] = exclusions.allow.ctypes.data
+            table[ALLOW_STRIDE] = exclusions.allow.strides[0] if len(exclusions.allow) > 1 else 0
+            table[ALLOW_PACKED] = exclusions.allow_is_packed
+        self.table = table
+
+
+@njit(nogil=True, cache=True)
+def is_excluded(masks, query, row):
+    """Whether `row` may not be returned for `query`."""
+    if masks[ALLOW]:
+        line = masks[ALLOW] + query * masks[ALLOW_STRIDE]
+        if masks[ALLOW_PACKED]:
+            if not (load8(line + (row >> 3)) >> np.uint64(row & 7)) & np.uint64(1):
+                return True
+        elif not load8(line + row):
+            return True
+    if masks[QUERY_IDS] and np.int64(load64(masks[QUERY_IDS] + 8 * query)) == row:
+        return True
+    if masks[QUERY_LABELS] and load64(masks[QUERY_LABELS] + 8 * query) == load64(masks[DATABASE_LABELS] + 8 * row):
+        return True
+    if masks[EXCLUDE]:
+        return _is_listed(masks[EXCLUDE] + 8 * query * masks[EXCLUDE_WIDTH], masks[EXCLUDE_WIDTH], row)
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _is_listed(line, width, row):
+    """Binary search in a sorted line of ids."""
+    low, high = 0, width
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(load64(line + 8 * middle)) < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low < width and np.int64(load64(line + 8 * low)) == row
+
+
+@njit(nogil=True, cache=True)
+def start(state, histogram, max_distance):
+    """An empty selection."""
+    histogram[:] = 0
+    state[LIMIT] = max_distance
+    state[INNER] = max_distance
+    state[BELOW] = 0
+    state[HELD] = 0
+    state[ACCEPTED] = 0
+
+
+@njit(nogil=True, cache=True)
+def accept(state, histogram, distances, rows, k, in_order, distance, row):
+    """Hold a row that is within the limit, and let the limit fall. The buffer must have room.
+
+    `in_order` says that rows come by ascending index, so that a later row loses every tie.
+    """
+    held = state[HELD]
+    distances[held] = distance
+    rows[held] = row
+    state[HELD] = held + 1
+    state[ACCEPTED] += 1
+    if distance > state[INNER]:
+        return
+    histogram[distance] += 1
+    below, inner = state[BELOW] + 1, state[INNER]
+    if below >= k:
+        while below >= k:
+            below -= histogram[inner]
+            inner -= 1
+        state[INNER] = inner
+        state[LIMIT] = inner if in_order else inner + 1
+    state[BELOW] = below
+
+
+@njit(nogil=True, cache=True)
+def compact(state, distances, rows, k, in_order):
+    """Drop what is not among the k best; what stays keeps its order of arrival."""
+    inner, held = state[INNER], state[HELD]
+    ties_wanted = k - state[BELOW]
+    last_tie = np.int64(NO_DISTANCE) << 32
+    if not in_order:  # the lower indices win, whenever they came
+        ties = np.empty(held, np.int64)
+        n_ties = 0
+        for i in range(held):
+            if distances[i] == inner + 1:
+                ties[n_ties] = rows[i]
+                n_ties += 1
+        if n_ties > ties_wanted:
+            last_tie = np.sort(ties[:n_ties])[ties_wanted - 1]
+    kept = 0
+    for i in range(held):
+        distance = distances[i]
+        if distance == inner + 1:
+            if ties_wanted == 0 or rows[i] > last_tie:
+                continue
+            ties_wanted -= 1
+        elif distance > inner:
+            continue
+        distances[kept] = distance
+        rows[kept] = rows[i]
+        kept += 1
+    state[HELD] = kept
+
+
+@njit(nogil=True, cache=True)
+def finish(state, distances, rows, k, in_order, n_levels, out_distances, out_rows):
+    """Write the k best by (distance, row), padded."""
+    compact(state, distances, rows, k, in_order)
+    held = state[HELD]
+    sort_by_distance(distances, rows, held, in_order, n_levels, out_distances, out_rows)
+    for i in range(held, k):
+        out_distances[i] = NO_DISTANCE
+        out_rows[i] = NO_INDEX
+
+
+@njit(nogil=True, cache=True)
+def sort_by_distance(distances, rows, count, in_order, n_levels, out_distances, out_rows):
+    """Counting sort by distance, stable; rows that did not come by ascending index are sorted among ties."""
+    ends = np.zeros(n_levels + 1, np.int64)
+    for i in range(count):
+        ends[distances[i] + 1] += 1
+    for level in range(n_levels):
+        ends[level + 1] += ends[level]
+    places = ends[:n_levels].copy()
+    for i in range(count):
+        place = places[distances[i]]
+        places[distances[i]] = place + 1
+        out_distances[place] = distances[i]
+        out_rows[place] = rows[i]
+    if not in_order:
+        for level in range(n_levels):
+            if ends[level + 1] - ends[level] > 1:
+                out_rows[ends[level] : ends[level + 1]].sort()
+
+
+@njit(nogil=True, cache=True)
+def finish_all(state, distances, rows, begins, capacity, k, in_order, n_levels, out_distances, out_rows):
+    """`finish` for every query of a tile."""
+    for q in range(len(state)):
+        part = slice(begins[q], begins[q] + capacity[q])
+        finish(state[q], distances[part], rows[part], k, in_order, n_levels, out_distances[q], out_rows[q])

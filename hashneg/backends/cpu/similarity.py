@@ -1,0 +1,107 @@
+"""Exact similarities of embeddings: of given pairs, and the best of all pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from hashneg.backends.cpu.selection import Masks, is_excluded
+from hashneg.backends.request import NO_INDEX, Exclusions
+from hashneg.threads import run_tiles
+
+_TILE_ROWS = 512  # products of one fixed shape: equal rows get equal scores wherever they stand
+_TILE_PAIRS = 4096
+
+
+def pair_scores(anchors: np.ndarray, rows: np.ndarray, which: np.ndarray, cosine: bool, threads: int = 1) -> np.ndarray:
+    """Similarity of anchor i with rows[which[i, j]], float32 (m, p); NaN where `which` is -1."""
+    scores = np.empty(which.shape, np.float32)
+    anchors, which = np.ascontiguousarray(anchors), np.ascontiguousarray(which)
+    step = max(1, _TILE_PAIRS // max(1, which.shape[1]))
+
+    def work(start: int) -> None:
+        part = slice(start, start + step)
+        _pair_scores(anchors[part], rows, which[part], cosine, scores[part])
+
+    run_tiles(work, range(0, len(which), step), threads)
+    return scores
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _pair_scores(anchors, rows, which, cosine, scores):
+    dim = anchors.shape[1]
+    for i in range(which.shape[0]):
+        own = 0.0
+        for t in range(dim):
+            own += np.float64(anchors[i, t]) * np.float64(anchors[i, t])
+        for j in range(which.shape[1]):
+            row = which[i, j]
+            if row == NO_INDEX:
+                scores[i, j] = np.nan
+                continue
+            dot, other = 0.0, 0.0
+            for t in range(dim):
+                value = np.float64(rows[row, t])
+                dot += np.float64(anchors[i, t]) * value
+                other += value * value
+            if not cosine:
+                scores[i, j] = dot
+            elif own > 0.0 and other > 0.0:
+                scores[i, j] = dot / np.sqrt(own * other)
+            else:
+                scores[i, j] = 0.0
+
+
+def update_best(
+    best: np.ndarray,
+    found: np.ndarray,
+    queries: np.ndarray,
+    database: np.ndarray,
+    first: int,
+    exclusions: Exclusions,
+    threads: int = 1,
+) -> None:
+    """Merge the rows first, first+1, ... of the database into the best (nq, k) so far, in place.
+
+    `best` and `found` are sorted by (-score, index) and padded with NaN and -1.
+    """
+    masks = Masks(exclusions).table
+    for start in range(0, len(database), _TILE_ROWS):
+        rows = _padded(database[start : start + _TILE_ROWS])
+        count = min(_TILE_ROWS, len(database) - start)
+        for q in range(0, len(queries), _TILE_ROWS):
+            tile = queries[q : q + _TILE_ROWS]
+            scores = (_padded(tile) @ rows.T)[: len(tile), :count]
+            part = slice(q, q + len(tile))
+            _merge(best[part], found[part], scores, q, first + start, masks)
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """The rows, followed by rows of zeros up to the size of a tile."""
+    if len(rows) == _TILE_ROWS:
+        return rows
+    return np.concatenate([rows, np.zeros((_TILE_ROWS - len(rows), rows.shape[1]), rows.dtype)])
+
+
+@njit(nogil=True, cache=True)
+def _merge(best, found, scores, first_query, first_row, masks):
+    """Insert scores into sorted lists; rows come by ascending index, so an equal score goes behind."""
+    k = best.shape[1]
+    for q in range(scores.shape[0]):
+        held = k
+        while held > 0 and found[q, held - 1] == NO_INDEX:
+            held -= 1
+        for j in range(scores.shape[1]):
+            score = scores[q, j]
+            if held == k and not score > best[q, k - 1]:
+                continue
+            if is_excluded(masks, first_query + q, first_row + j):
+                continue
+            place = min(held, k - 1)
+            held = min(held + 1, k)
+            while place > 0 and score > best[q, place - 1]:
+                best[q, place] = best[q, place - 1]
+                found[q, place] = found[q, place - 1]
+                place -= 1
+            best[q, place] = score
+            found[q, place] = first_row + j

@@ -1,0 +1,264 @@
+"""Vector instructions that Numba has no name for, written as LLVM IR.
+
+The IR is that of a generic vector machine: LLVM compiles it to AVX-512, AVX2, NEON or SSE. Only the full
+adder is written twice, since AVX-512 has an instruction for any function of three bits.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numba
+from llvmlite import binding, ir
+from numba.core import types
+from numba.extending import intrinsic
+
+GROUP = 16  # rows counted by one step of the short loop
+LONG_GROUP = 64  # and of the long one, which passes on a quarter of the carries
+_LONG_GROUP_PLANES = 7
+
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_SUM, _MAJORITY = 0x96, 0xE8  # truth tables of a ^ b ^ c and of "two of three"
+
+
+AVX512_WORDS = 8  # vectors of this width may use AVX-512 instructions by name
+
+
+@lru_cache(maxsize=1)
+def vector_words() -> int:
+    """64-bit words of the widest vectors of the processor that Numba compiles for."""
+    chosen = numba.config.CPU_FEATURES
+    if chosen is None and numba.config.CPU_NAME is None:
+        wide = binding.get_host_cpu_features().get("avx512f", False)
+    else:  # somebody restricted the code that Numba makes
+        wide = "+avx512f" in (chosen or "")
+    return AVX512_WORDS if wide else 4
+
+
+@intrinsic
+def load64(typingctx, address):
+    """The eight bytes at an address of any alignment, as uint64."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(types.intp), codegen
+
+
+@intrinsic
+def load8(typingctx, address):
+    """The byte at an address, as uint64."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        return builder.zext(builder.load(pointer, align=1), _I64)
+
+    return types.uint64(types.intp), codegen
+
+
+@intrinsic
+def popcount(typingctx, word):
+    """The number of ones of a uint64, as int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, word):
+    """The position of the lowest one of a uint64 that is not 0, as int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def count_block(typingctx, planes, words, numbers, block, start, chosen, n_groups, keep_start, scratch):
+    """Add up the chosen rows of a block, for all its lanes at once.
+
+    Lane l is a code: bit l of row j is bit j of that code. Counters are bit-sliced too: plane p holds bit p
+    of every lane's counter. Rows are added by carry-save adders, in registers.
+
+    Parameters
+    ----------
+    planes, words : tuples
+        Their lengths, known when the kernel is compiled, are the bits of a counter and the words of a row.
+    numbers : array of row numbers; only its dtype matters
+    block, start, chosen, scratch : addresses
+        Row 0 of the block; the planes to start from; the row numbers; where the counters go.
+    n_groups : int64
+        Groups of 16 row numbers.
+    keep_start : int64
+        All ones to start from the planes at `start`, 0 to start from zero.
+    """
+    n_planes, index_bits = planes.count, numbers.dtype.bitwidth
+
+    def codegen(context, builder, signature, args):
+        emit = _Emitter(builder, words.count)
+        block_at, start_at, chosen_at, groups, keep, scratch_at = args[3:]
+        block_rows, start_rows = emit.pointer(block_at), emit.pointer(start_at)
+        out_rows = emit.pointer(scratch_at)
+        row_numbers = builder.inttoptr(chosen_at, ir.IntType(index_bits).as_pointer())
+        kept = emit.splat(keep)
+        counters = [builder.and_(emit.load(start_rows, _I64(p)), kept) for p in range(n_planes)]
+
+        def add_groups(counters, first, last, length):
+            """Loop over groups first..last-1 of `length` row numbers."""
+
+            def body(number, counters):
+                counters = list(counters)
+                base = builder.mul(number, _I64(length))
+                place = iter(range(length))
+
+                def carry_into(level):
+                    """A vector of weight 2**level, made of the next 2**level rows."""
+                    if level == 0:
+                        at = builder.gep(row_numbers, [builder.add(base, _I64(next(place)))])
+                        return emit.load(block_rows, builder.zext(builder.load(at), _I64))
+                    a, b = carry_into(level - 1), carry_into(level - 1)
+                    counters[level - 1], carry = emit.full_adder(counters[level - 1], a, b)
+                    return carry
+
+                level = length.bit_length() - 1
+                carry = carry_into(level)
+                for p in range(level, n_planes):
+                    total = builder.xor(counters[p], carry)
+                    carry = builder.and_(counters[p], carry)
+                    counters[p] = total
+                return counters
+
+            return emit.loop(first, last, counters, body)
+
+        if n_planes >= _LONG_GROUP_PLANES:
+            per_long = LONG_GROUP // GROUP
+            long_groups = builder.udiv(groups, _I64(per_long))
+            counters = add_groups(counters, _I64(0), long_groups, LONG_GROUP)
+            counters = add_groups(counters, builder.mul(long_groups, _I64(per_long)), groups, GROUP)
+        else:
+            counters = add_groups(counters, _I64(0), groups, GROUP)
+        for p, counter in enumerate(counters):
+            emit.store(out_rows, _I64(p), counter)
+        return context.get_dummy_value()
+
+    arguments = [planes, words, numbers, *[types.intp] * 3, types.int64, types.int64, types.intp]
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def compare_block(typingctx, planes, words, scratch, threshold, equal, valid, flip, mask):
+    """Mark the lanes whose counter reaches a threshold; returns 1 if any does, else 0.
+
+    Parameters
+    ----------
+    planes, words : tuples
+        As in `count_block`.
+    scratch, equal, valid, mask : addresses
+        The counters; a row that is 1 where the threshold itself is enough and 0 where more is needed (0 for
+        "enough everywhere"); a row that is 1 for the lanes to consider; where the marks go.
+    threshold : int64, 0 <= threshold < 2**planes
+    flip : int64
+        All ones to mark the lanes that stay below instead, 0 otherwise.
+    """
+    n_planes = planes.count
+
+    def codegen(context, builder, signature, args):
+        emit = _Emitter(builder, words.count)
+        scratch_at, level, equal_at, valid_at, flipped, mask_at = args[2:]
+        counters = emit.pointer(scratch_at)
+        everywhere = builder.icmp_unsigned("==", equal_at, _I64(0))
+        safe_at = builder.select(everywhere, valid_at, equal_at)
+        ones = emit.splat(builder.select(everywhere, _I64(-1), _I64(0)))
+        reached = builder.or_(emit.load(emit.pointer(safe_at), _I64(0)), ones)
+        for p in range(n_planes):  # from the low bit: a higher one overrules
+            bit = builder.and_(builder.lshr(level, _I64(p)), _I64(1))
+            lower = emit.splat(builder.sub(bit, _I64(1)))  # all ones where the threshold's bit is 0
+            reached = emit.majority(emit.load(counters, _I64(p)), reached, lower)
+        reached = builder.and_(builder.xor(reached, emit.splat(flipped)), emit.load(emit.pointer(valid_at), _I64(0)))
+        emit.store(emit.pointer(mask_at), _I64(0), reached)
+        some = builder.icmp_unsigned("!=", emit.any_bit(reached), _I64(0))
+        return builder.zext(some, _I64)
+
+    arguments = [planes, words, types.intp, types.int64, *[types.intp] * 2, types.int64, types.intp]
+    return types.int64(*arguments), codegen
+
+
+class _Emitter:
+    """Writes IR on vectors of `words` 64-bit words."""
+
+    def __init__(self, builder: ir.IRBuilder, words: int) -> None:
+        self.builder = builder
+        self.words = words
+        self.ternary = words == AVX512_WORDS
+        self.vector = ir.VectorType(_I64, words)
+
+    def pointer(self, address):
+        return self.builder.inttoptr(address, self.vector.as_pointer())
+
+    def load(self, base, number):
+        return self.builder.load(self.builder.gep(base, [number]), align=8)
+
+    def store(self, base, number, value):
+        self.builder.store(value, self.builder.gep(base, [number]), align=8)
+
+    def splat(self, scalar):
+        single = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.words), [0] * self.words)
+        return self.builder.shuffle_vector(single, ir.Constant(self.vector, ir.Undefined), zeros)
+
+    def full_adder(self, a, b, c):
+        """(sum, carry) of three bits in every place."""
+        if self.ternary:
+            return self._three_input(a, b, c, _SUM), self._three_input(a, b, c, _MAJORITY)
+        half = self.builder.xor(a, b)
+        carry = self.builder.or_(self.builder.and_(a, b), self.builder.and_(half, c))
+        return self.builder.xor(half, c), carry
+
+    def majority(self, a, b, c):
+        if self.ternary:
+            return self._three_input(a, b, c, _MAJORITY)
+        return self.builder.or_(self.builder.and_(a, b), self.builder.and_(self.builder.or_(a, b), c))
+
+    def _three_input(self, a, b, c, table):
+        kind = ir.FunctionType(self.vector, [self.vector] * 3 + [_I32])
+        return self._call("llvm.x86.avx512.pternlog.q.512", kind, [a, b, c, _I32(table)])
+
+    def any_bit(self, value):
+        """The words of a vector, joined by OR."""
+        kind = ir.FunctionType(_I64, [self.vector])
+        return self._call(f"llvm.vector.reduce.or.v{self.words}i64", kind, [value])
+
+    def _call(self, name, kind, arguments):
+        module = self.builder.module
+        return self.builder.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
+
+    def loop(self, first, last, state, body):
+        """state = body(i, state) for i in first..last-1."""
+        builder = self.builder
+        before = builder.block
+        inside = builder.append_basic_block("rows")
+        after = builder.append_basic_block("rows.done")
+        builder.cbranch(builder.icmp_signed("<", first, last), inside, after)
+        builder.position_at_end(inside)
+        number = builder.phi(_I64)
+        number.add_incoming(first, before)
+        carried = [builder.phi(self.vector) for _ in state]
+        for phi, value in zip(carried, state, strict=True):
+            phi.add_incoming(value, before)
+        result = body(number, carried)
+        following = builder.add(number, _I64(1))
+        end = builder.block
+        number.add_incoming(following, end)
+        for phi, value in zip(carried, result, strict=True):
+            phi.add_incoming(value, end)
+        builder.cbranch(builder.icmp_signed("<", following, last), inside, after)
+        builder.position_at_end(after)
+        final = [builder.phi(self.vector) for _ in state]
+        for phi, old, new in zip(final, state, result, strict=True):
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, end)
+        return final
