@@ -56,12 +56,26 @@ def extend(clustering: Clustering, codes: np.ndarray, n_bits: int, distances: Di
     )
 
 
-def widen(clustering: Clustering, codes: np.ndarray, positions: np.ndarray, distances: Distances) -> None:
+def widen(clustering: Clustering, codes: np.ndarray, positions: np.ndarray) -> None:
     """Grow the radii, in place, so that they cover codes that changed at `positions`."""
-    for position, code in zip(positions, codes, strict=True):
-        block = position // clustering.size
-        distance = distances(code[None], clustering.centers[block : block + 1])[0, 0]
-        clustering.radii[block] = max(clustering.radii[block], distance)
+    blocks = positions // clustering.size
+    distances = np.bitwise_count(codes ^ clustering.centers[blocks]).sum(axis=1, dtype=np.int32)
+    np.maximum.at(clustering.radii, blocks, distances)
+
+
+def checked(clustering: Clustering, codes: np.ndarray) -> Clustering:
+    """Return a clustering that was read from a file; ValueError unless it is one of `codes`."""
+    n, n_blocks = len(codes), -(-len(codes) // BLOCK_ROWS)
+    order, centers, radii = clustering.order, clustering.centers, clustering.radii
+    whole = clustering.size == BLOCK_ROWS and order.dtype == np.int64 and np.array_equal(np.sort(order), np.arange(n))
+    if not (whole and centers.dtype == np.uint8 and centers.shape == (n_blocks, codes.shape[1])):
+        raise ValueError("order and centers are not those of the codes")
+    own = codes[order] ^ np.repeat(centers, BLOCK_ROWS, axis=0)[:n]
+    if not (radii.dtype == np.int32 and radii.shape == (n_blocks,)) or np.any(
+        np.bitwise_count(own).sum(axis=1) > np.repeat(radii, BLOCK_ROWS)[:n]
+    ):
+        raise ValueError("radii do not cover their blocks")
+    return clustering
 
 
 def _side(codes: np.ndarray, n_bits: int, distances: Distances) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,11 @@ class HammingIndex:
 
     @property
     def labels(self) -> np.ndarray | None:
-        return self._labels
+        if self._labels is None:
+            return None
+        view = self._labels.view()
+        view.flags.writeable = False
+        return view
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._alive))
@@ -148,42 +153,41 @@ class HammingIndex:
         codes = self._same_bits(codes, "codes")
         if len(codes) != len(ids):
             raise ValueError(f"codes has {len(codes)} rows for {len(ids)} ids")
-        if labels is not None:
-            labels = self._new_labels(labels, len(ids))
-            self._labels[ids] = labels  # type: ignore[index]
+        labels = None if labels is None else self._new_labels(labels, len(ids))
         ids, last = np.unique(ids[::-1], return_index=True)
-        new = codes.host[::-1][last]
-        self._database.codes[ids] = new
+        self._database.codes[ids] = codes.host[::-1][last]
         self._alive[ids] = True
-        if self._database.clustering is not None:
-            positions = np.flatnonzero(np.isin(self._database.clustering.order, ids))
-            moved = self._database.codes[self._database.clustering.order[positions]]
-            clustering.widen(self._database.clustering, moved, positions, _distances())
-        self._write(ids)
+        if labels is not None:
+            self._labels[ids] = labels[::-1][last]  # type: ignore[index]
+        if (clusters := self._database.clustering) is not None:
+            positions = np.flatnonzero(np.isin(clusters.order, ids))
+            clustering.widen(clusters, self._database.codes[clusters.order[positions]], positions)
+        self._write(self._database, ids)
 
     def add(self, codes: Any, labels: Any = None) -> np.ndarray:
         """Append codes, with labels if the index has them, and return their row numbers, int64 (m,)."""
         codes = self._same_bits(codes, "codes")
-        if (labels is None) != (self._labels is None):
-            raise ValueError("labels must be given to add() exactly where the index was made with labels")
-        if labels is not None:
-            self._labels = np.concatenate([self._labels, self._new_labels(labels, len(codes))])  # type: ignore[list-item]
+        if labels is None and self._labels is not None:
+            raise ValueError("labels is missing: the index has labels, so added codes need them too")
+        all_labels = None if labels is None else np.concatenate([self._labels, self._new_labels(labels, len(codes))])
         first = self.n_rows
-        self._database.codes = np.concatenate([self._database.codes, codes.host])
-        self._database.alive = np.concatenate([self._alive, np.ones(len(codes), bool)])
-        if self._database.clustering is not None:
-            self._database.clustering = clustering.extend(
-                self._database.clustering, self._database.codes, self.n_bits, _distances()
-            )
-        added = np.arange(first, self.n_rows)
-        self._write(added)
+        grown = replace(
+            self._database,
+            codes=np.concatenate([self._database.codes, codes.host]),
+            alive=np.concatenate([self._alive, np.ones(len(codes), bool)]),
+        )
+        if grown.clustering is not None:
+            grown.clustering = clustering.extend(grown.clustering, grown.codes, self.n_bits, _distances())
+        added = np.arange(first, len(grown.codes))
+        self._write(grown, added)
+        self._database, self._labels = grown, all_labels  # last, so that a failure leaves the index as it was
         return added
 
     def remove(self, ids: Any) -> None:
         """Never return the rows `ids` again; the other rows keep their numbers."""
         ids = self._rows(ids)
         self._alive[ids] = False
-        self._write(np.unique(ids))
+        self._write(self._database, np.unique(ids))
 
     def codes(self, ids: Any = None) -> Codes:
         """The codes of the rows `ids`, or of all rows, removed ones included."""
@@ -211,16 +215,35 @@ class HammingIndex:
             If the file is truncated, or was not written by `HammingIndex.save`.
         """
         tensors, about = files.load_tensors(path, "index")
+        try:
+            return cls._of_tensors(tensors, about)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"path {os.fspath(path)!r} does not hold a sound index: {error}") from error
+
+    @classmethod
+    def _of_tensors(cls, tensors: dict[str, np.ndarray], about: dict[str, Any]) -> HammingIndex:
+        codes, alive = Codes(tensors["codes"], about["n_bits"]), tensors["alive"]
+        if alive.dtype != np.bool_ or alive.shape != (len(codes),):
+            raise ValueError(f"alive is {arrays.describe(alive)} for {len(codes)} codes")
         index = object.__new__(cls)
-        index._order = about["order"]
-        index._labels = tensors.get("labels")
-        index._database = Database(tensors["codes"], about["n_bits"], tensors["alive"])
-        if "order" in tensors:
-            index._database.clustering = Clustering(
-                tensors["order"], about["block"], tensors["centers"], tensors["radii"]
-            )
+        index._order = checks.choice(about["order"], "order", ORDERS)
+        index._labels = None
+        if "labels" in tensors:
+            index._labels = arrays.integers(tensors["labels"], "labels", (len(codes),)).copy()
+        index._database = Database(codes.host.copy(), codes.n_bits, alive.copy())
+        if index._order == "clustered":
+            stored = Clustering(tensors["order"], about["block"], tensors["centers"], tensors["radii"].copy())
+            index._database.clustering = clustering.checked(stored, index._database.codes)
         index._prepare()
         return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the prepared layout, which belongs to one process and machine."""
+        return self.__dict__ | {"_database": replace(self._database, layout=None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
 
     @property
     def _alive(self) -> np.ndarray:
@@ -231,8 +254,8 @@ class HammingIndex:
         self._backend = choose_backend()
         implementation("prepare", self._backend)(self._database)
 
-    def _write(self, rows: np.ndarray) -> None:
-        implementation("write", self._backend)(self._database, rows)
+    def _write(self, database: Database, rows: np.ndarray) -> None:
+        implementation("write", self._backend)(database, rows)
 
     def _same_bits(self, x: Any, name: str) -> Codes:
         codes = as_codes(x, name)
