@@ -7,7 +7,7 @@ from numba import njit
 
 from hashneg.backends.cpu import selection
 from hashneg.backends.cpu.selection import ACCEPTED, HELD, LIMIT
-from hashneg.backends.cpu.vectors import GROUP, compare_block, count_block, load64, lowest_bit
+from hashneg.backends.cpu.vectors import GROUP, compare_block, count_block, lowest_bit
 
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
@@ -51,46 +51,50 @@ def plan_queries(codes, n_bits, projected, numbers, plans):
 
 
 @njit(nogil=True, cache=True)
-def threshold(plan, limit, n_bits):
+def threshold(plans, q, limit, n_bits):
     """The counter value to compare with, and whether lanes of odd |x| need one more.
 
     Solves distance <= limit for the counter v = n_bits//2 - |x|//2 + s. The answer is "v >= threshold", or
     "not v >= threshold" where the plan is flipped.
     """
     middle = n_bits // 2
-    if plan[PARITY] == 0:
-        return max(0, plan[ONES] - limit), False
-    if plan[FLIP]:
-        slack = limit - plan[ONES]
+    if plans[q, PARITY] == 0:
+        return max(0, plans[q, ONES] - limit), False
+    if plans[q, FLIP]:
+        slack = limit - plans[q, ONES]
         return middle + (slack >> 1) + 1, slack & 1 == 1
-    slack = plan[ONES] - limit
+    slack = plans[q, ONES] - limit
     return middle + ((slack + 1) >> 1), slack & 1 == 0
 
 
 @njit(nogil=True, cache=True)
-def scan_block(
-    planes, words, blocks, b, n_bits, numbers, plan, q, masks, query, order, k, in_order, mode, state, histogram,
-    distances, rows, scratch,
-):  # fmt: skip
-    """Compare one query with all lanes of block b, and take in what is within its limit."""
-    n_words = len(words)
-    limit = state[LIMIT]
-    level, needs_more = threshold(plan, limit, n_bits)
-    row_bytes = 8 * n_words
-    block_at = np.intp(blocks.ctypes.data) + b * blocks.shape[1] * row_bytes
+def reaches(planes, words, block_at, n_bits, numbers, plans, q, limit, scratch_at):
+    """Count one query against one block and mark, in `scratch`, the lanes within `limit`; 0 if there is none.
+
+    Runs once for every query and block, so it touches no array view: each would cost two atomic operations.
+    """
+    row_bytes = 8 * len(words)
     even_at = block_at + (n_bits + 1) * row_bytes
-    scratch_at = np.intp(scratch.ctypes.data)
-    mask_at = scratch_at + len(planes) * row_bytes
-    keep_start = 0 if plan[PARITY] == 0 else -1
+    numbers_at = np.intp(numbers.ctypes.data) + q * (numbers.shape[1] * numbers.itemsize)
+    keep_start = 0 if plans[q, PARITY] == 0 else -1
     count_block(
-        planes, words, numbers, block_at, even_at + 2 * row_bytes, np.intp(numbers[q].ctypes.data), plan[GROUPS], keep_start,
-        scratch_at,
-    )  # fmt: skip
+        planes, words, numbers, block_at, even_at + 2 * row_bytes, numbers_at, plans[q, GROUPS], keep_start, scratch_at
+    )
+    level, needs_more = threshold(plans, q, limit, n_bits)
     equal_at = even_at if needs_more else np.intp(0)
-    if not compare_block(planes, words, scratch_at, level, equal_at, even_at + row_bytes, plan[FLIP], mask_at):
-        return
+    mask_at = scratch_at + len(planes) * row_bytes
+    return compare_block(planes, words, scratch_at, level, equal_at, even_at + row_bytes, plans[q, FLIP], mask_at)
+
+
+@njit(nogil=True, cache=True)
+def take_survivors(
+    planes, words, blocks, b, n_bits, plan, masks, query, order, k, in_order, mode, state, histogram, distances, rows,
+    scratch,
+):  # fmt: skip
+    """Hand the marked lanes of block b to the selection, unless they are excluded."""
+    n_planes, n_words = len(planes), len(words)
     for w in range(n_words):
-        survivors = scratch[len(planes) * n_words + w]
+        survivors = scratch[n_planes * n_words + w]
         while survivors:
             bit = np.uint64(lowest_bit(survivors))
             survivors &= survivors - np.uint64(1)
@@ -99,9 +103,9 @@ def scan_block(
             if selection.is_excluded(masks, query, row):
                 continue
             counter = np.uint64(0)
-            for p in range(len(planes)):
+            for p in range(n_planes):
                 counter |= ((scratch[p * n_words + w] >> bit) & np.uint64(1)) << np.uint64(p)
-            even = (load64(even_at + 8 * w) >> bit) & np.uint64(1)
+            even = (blocks[b, n_bits + 1, w] >> bit) & np.uint64(1)
             distance = plan[BASE] + plan[PARITY] * (1 - np.int64(even)) + plan[FACTOR] * np.int64(counter)
             if distance > state[LIMIT]:
                 continue
@@ -116,8 +120,8 @@ def scan_block(
 
 @njit(nogil=True, cache=True)
 def scan_in_order(
-    planes, words, blocks, first_block, last_block, n_bits, numbers, plans, masks, first_query, k, mode, state,
-    histograms, begins, capacity, distances, rows,
+    planes, words, blocks, first_block, last_block, n_bits, numbers, plans, masks, k, mode, state, histograms, begins,
+    capacity, distances, rows,
 ):  # fmt: skip
     """All queries of a tile against the blocks first_block..last_block-1, in index order.
 
@@ -125,24 +129,30 @@ def scan_in_order(
     """
     lanes = 64 * len(words)
     scratch = np.empty((len(planes) + 1) * len(words), np.uint64)
+    scratch_at = np.intp(scratch.ctypes.data)
+    blocks_at = np.intp(blocks.ctypes.data)
+    block_bytes = blocks.shape[1] * 8 * len(words)
     order = np.empty(0, np.int64)
     for b in range(first_block, last_block):
         for q in range(len(plans)):
-            if state[q, LIMIT] < 0:
+            limit = state[q, LIMIT]
+            if limit < 0 or not reaches(
+                planes, words, blocks_at + b * block_bytes, n_bits, numbers, plans, q, limit, scratch_at
+            ):
                 continue
-            begin, room = begins[q], capacity[q]
-            if mode == SELECT and state[q, HELD] > room - lanes:
-                selection.compact(state[q], distances[begin : begin + room], rows[begin : begin + room], k, True)
-            scan_block(
-                planes, words, blocks, b, n_bits, numbers, plans[q], q, masks, first_query + q, order, k, True, mode,
-                state[q], histograms[q], distances[begin : begin + room], rows[begin : begin + room], scratch,
+            held = slice(begins[q], begins[q] + capacity[q])
+            if mode == SELECT and state[q, HELD] > capacity[q] - lanes:
+                selection.compact(state[q], distances[held], rows[held], k, True)
+            take_survivors(
+                planes, words, blocks, b, n_bits, plans[q], masks, q, order, k, True, mode, state[q], histograms[q],
+                distances[held], rows[held], scratch,
             )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def scan_by_bound(
-    planes, words, blocks, n_bits, numbers, plans, masks, first_query, order, bounds, visits, per_block, min_visits, k,
-    state, histograms, begins, capacity, distances, rows,
+    planes, words, blocks, n_bits, numbers, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
+    histograms, begins, capacity, distances, rows,
 ):  # fmt: skip
     """Every query against the blocks of a clustered database, the most promising first.
 
@@ -150,17 +160,23 @@ def scan_by_bound(
     """
     lanes = 64 * len(words)
     scratch = np.empty((len(planes) + 1) * len(words), np.uint64)
+    scratch_at = np.intp(scratch.ctypes.data)
+    blocks_at = np.intp(blocks.ctypes.data)
+    block_bytes = blocks.shape[1] * 8 * len(words)
     for q in range(len(plans)):
-        begin, room = begins[q], capacity[q]
+        held = slice(begins[q], begins[q] + capacity[q])
         for visit in range(visits.shape[1]):
-            logical = visits[q, visit]
-            if bounds[q, logical] > state[q, LIMIT] or (visit >= min_visits and state[q, ACCEPTED] >= k):
+            near = visits[q, visit]
+            if bounds[q, near] > state[q, LIMIT] or (visit >= min_visits and state[q, ACCEPTED] >= k):
                 break
-            for b in range(logical * per_block, (logical + 1) * per_block):
-                if state[q, HELD] > room - lanes:
-                    selection.compact(state[q], distances[begin : begin + room], rows[begin : begin + room], k, False)
-                scan_block(
-                    planes, words, blocks, b, n_bits, numbers, plans[q], q, masks, first_query + q, order, k, False,
-                    SELECT, state[q], histograms[q], distances[begin : begin + room], rows[begin : begin + room],
-                    scratch,
+            for b in range(near * per_block, (near + 1) * per_block):
+                if not reaches(
+                    planes, words, blocks_at + b * block_bytes, n_bits, numbers, plans, q, state[q, LIMIT], scratch_at
+                ):
+                    continue
+                if state[q, HELD] > capacity[q] - lanes:
+                    selection.compact(state[q], distances[held], rows[held], k, False)
+                take_survivors(
+                    planes, words, blocks, b, n_bits, plans[q], masks, q, order, k, False, SELECT, state[q],
+                    histograms[q], distances[held], rows[held], scratch,
                 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from hashneg.backends.cpu import layout as layouts
@@ -148,7 +150,7 @@ class _Tile:
         self.begins, self.capacity = indptr[:-1].copy(), np.diff(indptr)
         self.distances, self.rows = distances, rows
         self._scan(0, len(self.layout.blocks), scan.COLLECT)
-        for begin, end in zip(indptr[:-1], indptr[1:], strict=True):
+        for begin, end in pairwise(indptr):
             part = distances[begin:end].copy(), rows[begin:end].copy()
             selection.sort_by_distance(
                 *part, end - begin, True, self.search.n_bits + 1, distances[begin:end], rows[begin:end]
@@ -158,7 +160,7 @@ class _Tile:
         assert self.layout is not None
         scan.scan_in_order(
             *self._shape(), self.layout.blocks, first_block, last_block, self.search.n_bits, *self._plan(),
-            self.masks.table, 0, self.k, mode, self.state, self.histograms, self.begins, self.capacity,
+            self.masks.table, self.k, mode, self.state, self.histograms, self.begins, self.capacity,
             self.distances, self.rows,
         )  # fmt: skip
 
@@ -171,7 +173,7 @@ class _Tile:
         visits = np.argsort(bounds, axis=1, kind="stable")
         least = int(np.ceil(self.search.probe * len(clusters.centers)))
         scan.scan_by_bound(
-            *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table, 0,
+            *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table,
             self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
             self.histograms, self.begins, self.capacity, self.distances, self.rows,
         )  # fmt: skip
@@ -200,7 +202,7 @@ def _shares(n: int, wanted: int) -> list[tuple[int, int]]:
     n_blocks = -(-n // BLOCK_ROWS)
     count = max(1, min(wanted, n_blocks // _FEWEST_BLOCKS))
     edges = [n_blocks * i // count * BLOCK_ROWS for i in range(count + 1)]
-    return [(start, min(stop, n)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [(start, min(stop, n)) for start, stop in pairwise(edges)]
 
 
 def _merged(parts: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
