@@ -14,13 +14,14 @@ import numpy as np
 from hashneg import arrays, checks
 from hashneg.arrays import Embeddings
 from hashneg.backends import choose_backend
-from hashneg.codes import Codes
+from hashneg.codes import Codes, width_of
 from hashneg.hamming import HammingIndex, exclusions
 from hashneg.mining import scoring
 from hashneg.mining.filters import STRATEGIES, Filters, choose
 from hashneg.mining.report import MiningReport, ScoreSummary
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer
+from hashneg.quantize.quantizer import block_rows
 from hashneg.threads import thread_count
 
 SIMILARITIES = ("cosine", "dot")
@@ -117,6 +118,8 @@ class MiningJob:
         self.backend = choose_backend(backend)
         self.threads = thread_count(threads)
         self.quantizer = self._quantizer(quantizer)
+        if self.quantizer.dim is None and not len(self.corpus):
+            raise ValueError(f"{self.corpus.name} has no rows to fit the quantizer on; give a fitted quantizer")
         self.masks = self._exclusions(labels, corpus_labels, query_ids, exclude, allow)
         self.positives = self._positives(positives)
         self.seconds: dict[str, float] = {}
@@ -125,20 +128,33 @@ class MiningJob:
 
     @property
     def pool(self) -> int:
-        """Candidates taken from the Hamming search for each anchor."""
-        return max(self.filters.range_max or 0, self.filters.range_min + max(1, self.rerank) * self.k)
+        """Candidates taken from the Hamming search for each anchor; the corpus has no more than its rows."""
+        wanted = max(self.filters.range_max or 0, self.filters.range_min + max(1, self.rerank) * self.k)
+        return min(wanted, max(1, len(self.corpus)))
 
     @property
     def slice_rows(self) -> int:
         """Anchors of a slice whose working arrays stay within a fixed budget of memory."""
-        return int(np.clip(_SLICE_BYTES // (64 * self.pool), 256, 16384))
+        return int(np.clip(_SLICE_BYTES // (64 * self.pool), 1, 16384))
+
+    def fit(self, progress: Progress = False) -> None:
+        """Fit the quantizer on the corpus, unless it is fitted."""
+        if self.quantizer.dim is not None:
+            return
+        corpus = self.corpus.normalize()
+        with self._timed("fit"), Meter(progress, len(corpus), "fitting") as meter:
+            fresh = copy(self.quantizer)
+            for _, block in corpus.blocks(block_rows(corpus.shape[1])):
+                fresh.partial_fit(block)
+                meter.advance(len(block))
+            if fresh.dim is None:
+                fresh.fit(corpus)  # which says what is wrong with an empty corpus
+            self.quantizer = fresh
 
     def prepare(self, progress: Progress = False) -> None:
         """Fit the quantizer on the corpus, unless it is fitted, and lay out the corpus codes."""
+        self.fit()
         corpus = self.corpus.normalize()
-        with self._timed("fit"):
-            if self.quantizer.dim is None:
-                self.quantizer.fit(corpus)
         with self._timed("encode"):
             self._codes = self._encode(corpus, progress)
         with self._timed("index"):
@@ -236,7 +252,8 @@ class MiningJob:
             isinstance(positives, (list, tuple, range)) and np.ndim(positives) == 1
         ):
             shape = shape[:1]
-        ids = arrays.integers(positives, "positives", shape).reshape(len(self.anchors), -1)
+        ids = arrays.integers(positives, "positives", shape)
+        ids = ids[:, None] if ids.ndim == 1 else ids
         exclusions.check_ids(ids, "positives", len(self.corpus))
         return ids
 
@@ -258,14 +275,12 @@ class MiningJob:
         }
 
     def _encode(self, rows: Embeddings, progress: Progress) -> Codes:
-        if not progress:
-            return self.quantizer.encode(rows)
-        parts = []
+        codes = np.empty((len(rows), width_of(self.quantizer.n_bits)), np.uint8)
         with Meter(progress, len(rows), "encoding") as meter:
-            for _, block in rows.blocks(1 << 16):
-                parts.append(self.quantizer.encode(block).host)
+            for start, block in rows.blocks(block_rows(rows.shape[1])):
+                codes[start : start + len(block)] = self.quantizer.encode(block).host
                 meter.advance(len(block))
-        return Codes(np.concatenate(parts), self.quantizer.n_bits) if parts else self.quantizer.encode(rows)
+        return Codes(codes, self.quantizer.n_bits)
 
     def _scores(
         self, codes: Codes, distances: np.ndarray, ids: np.ndarray, start: int, stop: int
@@ -281,7 +296,8 @@ class MiningJob:
             )  # fmt: skip
         else:
             rows = np.arange(start, stop)
-            vectors = self.anchors.block(start, stop) if self.score_fn is None else None
+            wide = np.result_type(self.anchors.dtype, self.corpus.dtype)
+            vectors = None if self.score_fn else self.anchors.block(start, stop).astype(wide, copy=False)
 
             def score(pairs: np.ndarray) -> np.ndarray:
                 if vectors is None:
