@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 DIM = 256
-_FEATURES = 1 << 16
+STEPS = 3
+_FEATURES = 1 << 14
 _NGRAMS = (2, 4)
 _RIDGE = 0.1  # share of the mean variance added to every direction before whitening
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -21,7 +22,10 @@ def words(text: str) -> str:
 
 
 def embed(
-    anchors: Sequence[str], positives: Sequence[str], seed: int = 0, progress: Callable[[str], object] = lambda _: None
+    anchors: Sequence[str],
+    positives: Sequence[str],
+    seed: int = 0,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of paired texts in one space.
 
@@ -32,7 +36,7 @@ def embed(
     seed : int
         Of the randomised decomposition.
     progress : function, optional
-        Called with a line of text before each step.
+        Called as ``progress(done, total)`` after each step.
 
     Returns
     -------
@@ -42,19 +46,18 @@ def embed(
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    progress("hashing character n-grams")
     vectorizer = HashingVectorizer(
         analyzer="char_wb", ngram_range=_NGRAMS, n_features=_FEATURES, preprocessor=words, norm=None,
         alternate_sign=False, dtype=np.float32,
     )  # fmt: skip
     counts = vectorizer.transform([*anchors, *positives])
-    progress("weighting them by TF-IDF")
+    progress(1, STEPS)
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
-    progress(f"projecting {_FEATURES:,} features to {DIM} dimensions")
     svd = TruncatedSVD(DIM, n_iter=1, random_state=seed)
     dense = svd.fit_transform(weighted).astype(np.float64)
-    progress("learning the linear map from the pairs")
+    progress(2, STEPS)
     x, y = correlated(dense[: len(anchors)], dense[len(anchors) :])
+    progress(3, STEPS)
     return _unit(x), _unit(y)
 
 
