@@ -42,8 +42,12 @@ class Layout:
     order: np.ndarray
 
     @property
+    def words(self) -> int:
+        return self.blocks.shape[2]
+
+    @property
     def lanes(self) -> int:
-        return 64 * self.blocks.shape[2]
+        return 64 * self.words
 
 
 def planes_of(n_bits: int) -> int:
@@ -63,7 +67,7 @@ def build(database: Database, words: int | None = None) -> Layout:
 
 def refresh(layout: Layout, database: Database, rows: np.ndarray) -> None:
     """Bring the layout up to date after `rows` of the database changed or were added."""
-    n, words = len(database.codes), layout.blocks.shape[2]
+    n, words = len(database.codes), layout.words
     if _n_blocks(n, words) > len(layout.blocks):
         grown = _zeros(max(_n_blocks(n, words), len(layout.blocks) * 3 // 2), layout.blocks.shape[1], words)
         grown[: len(layout.blocks)] = layout.blocks

@@ -30,19 +30,17 @@ def distance_at(a, b, width, projected):
 
 @njit(nogil=True, cache=True)
 def scan_rows(
-    codes_at, width, first, last, queries, projected, alive, masks, k, state, histograms, begins, capacity, distances,
-    rows,
-):  # fmt: skip
+    codes_at, width, first, last, queries, projected, alive, masks, k, state, histograms, begins, room, distances, rows
+):
     """Select the k best of the rows first..last-1 for every query, in index order."""
     for q in range(len(queries)):
-        part = slice(begins[q], begins[q] + capacity[q])
-        query_at = np.intp(queries[q].ctypes.data)
+        query_at = np.intp(queries.ctypes.data) + q * width
         for row in range(first, last):
             distance = distance_at(query_at, codes_at + row * width, width, projected)
             if distance > state[q, LIMIT] or (len(alive) and not alive[row]):
                 continue
             if selection.is_excluded(masks, q, row):
                 continue
-            if state[q, HELD] == capacity[q]:
-                selection.compact(state[q], distances[part], rows[part], k, True)
-            selection.accept(state[q], histograms[q], distances[part], rows[part], k, True, distance, row)
+            if state[q, HELD] == room:
+                selection.compact(state, q, distances, rows, begins[q], k, True)
+            selection.accept(state, histograms, q, distances, rows, begins[q], k, True, distance, row)

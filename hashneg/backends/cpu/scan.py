@@ -7,18 +7,18 @@ from numba import njit
 
 from hashneg.backends.cpu import selection
 from hashneg.backends.cpu.selection import ACCEPTED, HELD, LIMIT
-from hashneg.backends.cpu.vectors import GROUP, compare_block, count_block, lowest_bit
+from hashneg.backends.cpu.vectors import GROUP, count_and_compare, lowest_bit
 
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
 
-# Columns of the plan of a query: distance = BASE + PARITY * (|x| mod 2) + FACTOR * counter
-GROUPS, BASE, PARITY, FACTOR, FLIP, ONES = range(6)
-PLAN = 6
+# Columns of the plan of a query: distance = BASE + PARITY * (|x| mod 2) + FACTOR * counter. NEEDS_MORE says
+# that lanes of odd |x| must exceed the threshold; it and LEVELS, the bits of the threshold, follow the limit.
+GROUPS, BASE, PARITY, FACTOR, FLIP, ONES, NEEDS_MORE, LEVELS = range(8)
 
 
 @njit(nogil=True, cache=True)
-def plan_queries(codes, n_bits, projected, numbers, plans):
+def plan_queries(codes, n_bits, projected, words, offsets, plans):
     """Choose the rows to add for every query, padded with the row of zeros to full groups.
 
     With s rows set among the query's ones, H = |q| + |x| - 2 s; with s of those among its zeros,
@@ -34,11 +34,11 @@ def plan_queries(codes, n_bits, projected, numbers, plans):
         count = 0
         for j in range(n_bits):
             if (codes[q, j >> 3] >> (j & 7)) & 1 == wanted:
-                numbers[q, count] = j
+                offsets[q, count] = j * words
                 count += 1
         groups = (count + GROUP - 1) // GROUP
         for j in range(count, groups * GROUP):
-            numbers[q, j] = n_bits
+            offsets[q, j] = n_bits * words
         plans[q, GROUPS] = groups
         plans[q, ONES] = ones
         plans[q, FLIP] = -1 if flipped else 0
@@ -51,48 +51,47 @@ def plan_queries(codes, n_bits, projected, numbers, plans):
 
 
 @njit(nogil=True, cache=True)
-def threshold(plans, q, limit, n_bits):
-    """The counter value to compare with, and whether lanes of odd |x| need one more.
+def aim(plans, q, limit, n_bits):
+    """Set the threshold of a query: solve distance <= limit for v = n_bits//2 - |x|//2 + s.
 
-    Solves distance <= limit for the counter v = n_bits//2 - |x|//2 + s. The answer is "v >= threshold", or
-    "not v >= threshold" where the plan is flipped.
+    The answer is "v >= threshold", or "not v >= threshold" where the plan is flipped.
     """
     middle = n_bits // 2
     if plans[q, PARITY] == 0:
-        return max(0, plans[q, ONES] - limit), False
-    if plans[q, FLIP]:
+        threshold, needs_more = max(0, plans[q, ONES] - limit), False
+    elif plans[q, FLIP]:
         slack = limit - plans[q, ONES]
-        return middle + (slack >> 1) + 1, slack & 1 == 1
-    slack = plans[q, ONES] - limit
-    return middle + ((slack + 1) >> 1), slack & 1 == 0
+        threshold, needs_more = middle + (slack >> 1) + 1, slack & 1 == 1
+    else:
+        slack = plans[q, ONES] - limit
+        threshold, needs_more = middle + ((slack + 1) >> 1), slack & 1 == 0
+    plans[q, NEEDS_MORE] = needs_more
+    for p in range(plans.shape[1] - LEVELS):
+        plans[q, LEVELS + p] = ((threshold >> p) & 1) - 1
 
 
 @njit(nogil=True, cache=True)
-def reaches(planes, words, block_at, n_bits, numbers, plans, q, limit, scratch_at):
-    """Count one query against one block and mark, in `scratch`, the lanes within `limit`; 0 if there is none.
-
-    Runs once for every query and block, so it touches no array view: each would cost two atomic operations.
-    """
+def reaches(planes, words, block_at, n_bits, offsets, plans, q, scratch_at):
+    """Whether any lane of a block is within the limit of a query; it is then marked in the scratch."""
     row_bytes = 8 * len(words)
     even_at = block_at + (n_bits + 1) * row_bytes
-    numbers_at = np.intp(numbers.ctypes.data) + q * (numbers.shape[1] * numbers.itemsize)
+    chosen_at = np.intp(offsets.ctypes.data) + q * (offsets.shape[1] * offsets.itemsize)
+    levels_at = np.intp(plans.ctypes.data) + 8 * (q * plans.shape[1] + LEVELS)
     keep_start = 0 if plans[q, PARITY] == 0 else -1
-    count_block(
-        planes, words, numbers, block_at, even_at + 2 * row_bytes, numbers_at, plans[q, GROUPS], keep_start, scratch_at
-    )
-    level, needs_more = threshold(plans, q, limit, n_bits)
-    equal_at = even_at if needs_more else np.intp(0)
-    mask_at = scratch_at + len(planes) * row_bytes
-    return compare_block(planes, words, scratch_at, level, equal_at, even_at + row_bytes, plans[q, FLIP], mask_at)
+    equal_at = even_at if plans[q, NEEDS_MORE] else np.intp(0)
+    return count_and_compare(
+        planes, words, offsets, block_at, even_at + 2 * row_bytes, keep_start, chosen_at, plans[q, GROUPS], levels_at,
+        equal_at, even_at + row_bytes, plans[q, FLIP], scratch_at,
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def take_survivors(
-    planes, words, blocks, b, n_bits, plan, masks, query, order, k, in_order, mode, state, histogram, distances, rows,
-    scratch,
+    n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, in_order, mode, state, histograms, begin,
+    distances, rows, scratch,
 ):  # fmt: skip
     """Hand the marked lanes of block b to the selection, unless they are excluded."""
-    n_planes, n_words = len(planes), len(words)
+    limit = state[q, LIMIT]
     for w in range(n_words):
         survivors = scratch[n_planes * n_words + w]
         while survivors:
@@ -100,83 +99,81 @@ def take_survivors(
             survivors &= survivors - np.uint64(1)
             position = (b * n_words + w) * 64 + np.int64(bit)
             row = order[position] if len(order) else position
-            if selection.is_excluded(masks, query, row):
+            if selection.is_excluded(masks, q, row):
                 continue
             counter = np.uint64(0)
             for p in range(n_planes):
                 counter |= ((scratch[p * n_words + w] >> bit) & np.uint64(1)) << np.uint64(p)
-            even = (blocks[b, n_bits + 1, w] >> bit) & np.uint64(1)
-            distance = plan[BASE] + plan[PARITY] * (1 - np.int64(even)) + plan[FACTOR] * np.int64(counter)
-            if distance > state[LIMIT]:
+            odd = 1 - np.int64((blocks[b, n_bits + 1, w] >> bit) & np.uint64(1))
+            distance = plans[q, BASE] + plans[q, PARITY] * odd + plans[q, FACTOR] * np.int64(counter)
+            if distance > state[q, LIMIT]:
                 continue
             if mode == SELECT:
-                selection.accept(state, histogram, distances, rows, k, in_order, distance, row)
+                selection.accept(state, histograms, q, distances, rows, begin, k, in_order, distance, row)
             else:
                 if mode == COLLECT:
-                    distances[state[ACCEPTED]] = distance
-                    rows[state[ACCEPTED]] = row
-                state[ACCEPTED] += 1
+                    distances[begin + state[q, ACCEPTED]] = distance
+                    rows[begin + state[q, ACCEPTED]] = row
+                state[q, ACCEPTED] += 1
+    if state[q, LIMIT] != limit:
+        aim(plans, q, state[q, LIMIT], n_bits)
 
 
 @njit(nogil=True, cache=True)
 def scan_in_order(
-    planes, words, blocks, first_block, last_block, n_bits, numbers, plans, masks, k, mode, state, histograms, begins,
-    capacity, distances, rows,
+    planes, words, blocks, first_block, last_block, n_bits, offsets, plans, masks, k, mode, state, histograms, begins,
+    room, distances, rows,
 ):  # fmt: skip
     """All queries of a tile against the blocks first_block..last_block-1, in index order.
 
     The queries share a block while it is in the cache.
     """
-    lanes = 64 * len(words)
-    scratch = np.empty((len(planes) + 1) * len(words), np.uint64)
-    scratch_at = np.intp(scratch.ctypes.data)
-    blocks_at = np.intp(blocks.ctypes.data)
-    block_bytes = blocks.shape[1] * 8 * len(words)
+    n_planes, n_words = len(planes), len(words)
+    scratch = np.empty((n_planes + 1) * n_words, np.uint64)
+    scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
+    block_bytes = blocks.shape[1] * 8 * n_words
     order = np.empty(0, np.int64)
+    for q in range(len(plans)):
+        aim(plans, q, state[q, LIMIT], n_bits)
     for b in range(first_block, last_block):
         for q in range(len(plans)):
-            limit = state[q, LIMIT]
-            if limit < 0 or not reaches(
-                planes, words, blocks_at + b * block_bytes, n_bits, numbers, plans, q, limit, scratch_at
+            if state[q, LIMIT] < 0 or not reaches(
+                planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at
             ):
                 continue
-            held = slice(begins[q], begins[q] + capacity[q])
-            if mode == SELECT and state[q, HELD] > capacity[q] - lanes:
-                selection.compact(state[q], distances[held], rows[held], k, True)
+            if mode == SELECT and state[q, HELD] > room - 64 * n_words:
+                selection.compact(state, q, distances, rows, begins[q], k, True)
             take_survivors(
-                planes, words, blocks, b, n_bits, plans[q], masks, q, order, k, True, mode, state[q], histograms[q],
-                distances[held], rows[held], scratch,
+                n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, True, mode, state, histograms,
+                begins[q], distances, rows, scratch,
             )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def scan_by_bound(
-    planes, words, blocks, n_bits, numbers, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
-    histograms, begins, capacity, distances, rows,
+    planes, words, blocks, n_bits, offsets, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
+    histograms, begins, room, distances, rows,
 ):  # fmt: skip
     """Every query against the blocks of a clustered database, the most promising first.
 
     A block whose lower bound exceeds the limit ends the search: all later ones are no closer.
     """
-    lanes = 64 * len(words)
-    scratch = np.empty((len(planes) + 1) * len(words), np.uint64)
-    scratch_at = np.intp(scratch.ctypes.data)
-    blocks_at = np.intp(blocks.ctypes.data)
-    block_bytes = blocks.shape[1] * 8 * len(words)
+    n_planes, n_words = len(planes), len(words)
+    scratch = np.empty((n_planes + 1) * n_words, np.uint64)
+    scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
+    block_bytes = blocks.shape[1] * 8 * n_words
     for q in range(len(plans)):
-        held = slice(begins[q], begins[q] + capacity[q])
+        aim(plans, q, state[q, LIMIT], n_bits)
         for visit in range(visits.shape[1]):
             near = visits[q, visit]
             if bounds[q, near] > state[q, LIMIT] or (visit >= min_visits and state[q, ACCEPTED] >= k):
                 break
             for b in range(near * per_block, (near + 1) * per_block):
-                if not reaches(
-                    planes, words, blocks_at + b * block_bytes, n_bits, numbers, plans, q, state[q, LIMIT], scratch_at
-                ):
+                if not reaches(planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at):
                     continue
-                if state[q, HELD] > capacity[q] - lanes:
-                    selection.compact(state[q], distances[held], rows[held], k, False)
+                if state[q, HELD] > room - 64 * n_words:
+                    selection.compact(state, q, distances, rows, begins[q], k, False)
                 take_survivors(
-                    planes, words, blocks, b, n_bits, plans[q], masks, q, order, k, False, SELECT, state[q],
-                    histograms[q], distances[held], rows[held], scratch,
+                    n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, False, SELECT, state, histograms,
+                    begins[q], distances, rows, scratch,
                 )  # fmt: skip

@@ -108,14 +108,13 @@ class _Tile:
         self.queries = np.ascontiguousarray(queries)
         self.masks = Masks(search.exclusions.queries(start, start + len(queries)))
         n = len(queries)
+        self.room = room
         self.state = np.empty((n, selection.STATE), np.int64)
         self.histograms = np.empty((n, search.n_bits + 1 if k else 0), np.int32)
         self.begins = np.arange(n) * room
-        self.capacity = np.full(n, room)
         self.distances = np.empty(n * room, np.int32)
         self.rows = np.empty(n * room, np.int64)
-        for q in range(n):
-            selection.start(self.state[q], self.histograms[q], search.max_distance)
+        selection.start(self.state, self.histograms, search.max_distance)
 
     def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
         """The k best of the rows of a share of the database."""
@@ -125,7 +124,7 @@ class _Tile:
             alive = np.empty(0, bool) if self.database.alive is None else self.database.alive
             scan_rows(
                 codes.ctypes.data, codes.shape[1], *share, self.queries, self.search.metric == "projected", alive,
-                self.masks.table, self.k, self.state, self.histograms, self.begins, self.capacity, self.distances,
+                self.masks.table, self.k, self.state, self.histograms, self.begins, self.room, self.distances,
                 self.rows,
             )  # fmt: skip
         elif in_order:
@@ -133,9 +132,9 @@ class _Tile:
             self._scan(share[0] // lanes, -(-share[1] // lanes), scan.SELECT)
         else:
             self._scan_by_bound()
-        selection.finish_all(
-            self.state, self.distances, self.rows, self.begins, self.capacity, self.k, in_order,
-            self.search.n_bits + 1, out_distances, out_rows,
+        selection.finish(
+            self.state, self.distances, self.rows, self.begins, self.k, in_order, self.search.n_bits + 1,
+            out_distances, out_rows,
         )  # fmt: skip
 
     def count(self) -> np.ndarray:
@@ -147,21 +146,20 @@ class _Tile:
     def collect(self, indptr: np.ndarray, distances: np.ndarray, rows: np.ndarray) -> None:
         """Write the rows within the distance, sorted, to places indptr[q]..indptr[q+1]-1."""
         assert self.layout is not None
-        self.begins, self.capacity = indptr[:-1].copy(), np.diff(indptr)
-        self.distances, self.rows = distances, rows
+        self.begins, self.distances, self.rows = indptr[:-1].copy(), distances, rows
         self._scan(0, len(self.layout.blocks), scan.COLLECT)
         for begin, end in pairwise(indptr):
-            part = distances[begin:end].copy(), rows[begin:end].copy()
+            part = slice(begin, end)
             selection.sort_by_distance(
-                *part, end - begin, True, self.search.n_bits + 1, distances[begin:end], rows[begin:end]
+                distances[part].copy(), rows[part].copy(), True, self.search.n_bits + 1, distances[part], rows[part]
             )
 
     def _scan(self, first_block: int, last_block: int, mode: int) -> None:
         assert self.layout is not None
         scan.scan_in_order(
             *self._shape(), self.layout.blocks, first_block, last_block, self.search.n_bits, *self._plan(),
-            self.masks.table, self.k, mode, self.state, self.histograms, self.begins, self.capacity,
-            self.distances, self.rows,
+            self.masks.table, self.k, mode, self.state, self.histograms, self.begins, self.room, self.distances,
+            self.rows,
         )  # fmt: skip
 
     def _scan_by_bound(self) -> None:
@@ -175,22 +173,23 @@ class _Tile:
         scan.scan_by_bound(
             *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table,
             self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
-            self.histograms, self.begins, self.capacity, self.distances, self.rows,
+            self.histograms, self.begins, self.room, self.distances, self.rows,
         )  # fmt: skip
 
     def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""
         assert self.layout is not None
-        return (0,) * self.layout.planes, (0,) * self.layout.blocks.shape[2]
+        return (0,) * self.layout.planes, (0,) * self.layout.words
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.layout is not None
         n_bits, projected = self.search.n_bits, self.search.metric == "projected"
         most = n_bits if projected else n_bits // 2
-        dtype = np.uint16 if n_bits < 2**16 else np.uint32
-        numbers = np.empty((len(self.queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
-        plans = np.empty((len(self.queries), scan.PLAN), np.int64)
-        scan.plan_queries(self.queries, n_bits, projected, numbers, plans)
-        return numbers, plans
+        dtype = np.uint16 if n_bits * self.layout.words < 2**16 else np.uint32
+        offsets = np.empty((len(self.queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
+        plans = np.empty((len(self.queries), scan.LEVELS + self.layout.planes), np.int64)
+        scan.plan_queries(self.queries, n_bits, projected, self.layout.words, offsets, plans)
+        return offsets, plans
 
 
 def _layout(database: Database) -> Layout:

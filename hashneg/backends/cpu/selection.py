@@ -85,57 +85,60 @@ def _is_listed(line, width, row):
 
 
 @njit(nogil=True, cache=True)
-def start(state, histogram, max_distance):
-    """An empty selection."""
-    histogram[:] = 0
-    state[LIMIT] = max_distance
-    state[INNER] = max_distance
-    state[BELOW] = 0
-    state[HELD] = 0
-    state[ACCEPTED] = 0
+def start(state, histograms, max_distance):
+    """Empty selections for all queries."""
+    histograms[:] = 0
+    state[:] = 0
+    state[:, LIMIT] = max_distance
+    state[:, INNER] = max_distance
+
+
+# A query is named by its number q and the place `begin` of its first entry in the buffers `distances` and
+# `rows`; views of them would cost two atomic operations each, more than the work itself.
 
 
 @njit(nogil=True, cache=True)
-def accept(state, histogram, distances, rows, k, in_order, distance, row):
+def accept(state, histograms, q, distances, rows, begin, k, in_order, distance, row):
     """Hold a row that is within the limit, and let the limit fall. The buffer must have room.
 
     `in_order` says that rows come by ascending index, so that a later row loses every tie.
     """
-    held = state[HELD]
-    distances[held] = distance
-    rows[held] = row
-    state[HELD] = held + 1
-    state[ACCEPTED] += 1
-    if distance > state[INNER]:
+    place = begin + state[q, HELD]
+    distances[place] = distance
+    rows[place] = row
+    state[q, HELD] += 1
+    state[q, ACCEPTED] += 1
+    inner = state[q, INNER]
+    if distance > inner:
         return
-    histogram[distance] += 1
-    below, inner = state[BELOW] + 1, state[INNER]
+    histograms[q, distance] += 1
+    below = state[q, BELOW] + 1
     if below >= k:
         while below >= k:
-            below -= histogram[inner]
+            below -= histograms[q, inner]
             inner -= 1
-        state[INNER] = inner
-        state[LIMIT] = inner if in_order else inner + 1
-    state[BELOW] = below
+        state[q, INNER] = inner
+        state[q, LIMIT] = inner if in_order else inner + 1
+    state[q, BELOW] = below
 
 
 @njit(nogil=True, cache=True)
-def compact(state, distances, rows, k, in_order):
+def compact(state, q, distances, rows, begin, k, in_order):
     """Drop what is not among the k best; what stays keeps its order of arrival."""
-    inner, held = state[INNER], state[HELD]
-    ties_wanted = k - state[BELOW]
+    inner, end = state[q, INNER], begin + state[q, HELD]
+    ties_wanted = k - state[q, BELOW]
     last_tie = np.int64(NO_DISTANCE) << 32
     if not in_order:  # the lower indices win, whenever they came
-        ties = np.empty(held, np.int64)
+        ties = np.empty(end - begin, np.int64)
         n_ties = 0
-        for i in range(held):
+        for i in range(begin, end):
             if distances[i] == inner + 1:
                 ties[n_ties] = rows[i]
                 n_ties += 1
         if n_ties > ties_wanted:
             last_tie = np.sort(ties[:n_ties])[ties_wanted - 1]
-    kept = 0
-    for i in range(held):
+    kept = begin
+    for i in range(begin, end):
         distance = distances[i]
         if distance == inner + 1:
             if ties_wanted == 0 or rows[i] > last_tie:
@@ -146,30 +149,31 @@ def compact(state, distances, rows, k, in_order):
         distances[kept] = distance
         rows[kept] = rows[i]
         kept += 1
-    state[HELD] = kept
+    state[q, HELD] = kept - begin
 
 
 @njit(nogil=True, cache=True)
-def finish(state, distances, rows, k, in_order, n_levels, out_distances, out_rows):
-    """Write the k best by (distance, row), padded."""
-    compact(state, distances, rows, k, in_order)
-    held = state[HELD]
-    sort_by_distance(distances, rows, held, in_order, n_levels, out_distances, out_rows)
-    for i in range(held, k):
-        out_distances[i] = NO_DISTANCE
-        out_rows[i] = NO_INDEX
+def finish(state, distances, rows, begins, k, in_order, n_levels, out_distances, out_rows):
+    """Write the k best of every query by (distance, row), padded."""
+    for q in range(len(state)):
+        compact(state, q, distances, rows, begins[q], k, in_order)
+        held = state[q, HELD]
+        part = slice(begins[q], begins[q] + held)
+        sort_by_distance(distances[part], rows[part], in_order, n_levels, out_distances[q], out_rows[q])
+        out_distances[q, held:] = NO_DISTANCE
+        out_rows[q, held:] = NO_INDEX
 
 
 @njit(nogil=True, cache=True)
-def sort_by_distance(distances, rows, count, in_order, n_levels, out_distances, out_rows):
+def sort_by_distance(distances, rows, in_order, n_levels, out_distances, out_rows):
     """Counting sort by distance, stable; rows that did not come by ascending index are sorted among ties."""
     ends = np.zeros(n_levels + 1, np.int64)
-    for i in range(count):
-        ends[distances[i] + 1] += 1
+    for distance in distances:
+        ends[distance + 1] += 1
     for level in range(n_levels):
         ends[level + 1] += ends[level]
     places = ends[:n_levels].copy()
-    for i in range(count):
+    for i in range(len(distances)):
         place = places[distances[i]]
         places[distances[i]] = place + 1
         out_distances[place] = distances[i]
@@ -178,11 +182,3 @@ def sort_by_distance(distances, rows, count, in_order, n_levels, out_distances, 
         for level in range(n_levels):
             if ends[level + 1] - ends[level] > 1:
                 out_rows[ends[level] : ends[level + 1]].sort()
-
-
-@njit(nogil=True, cache=True)
-def finish_all(state, distances, rows, begins, capacity, k, in_order, n_levels, out_distances, out_rows):
-    """`finish` for every query of a tile."""
-    for q in range(len(state)):
-        part = slice(begins[q], begins[q] + capacity[q])
-        finish(state[q], distances[part], rows[part], k, in_order, n_levels, out_distances[q], out_rows[q])

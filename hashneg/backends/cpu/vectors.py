@@ -78,37 +78,53 @@ def lowest_bit(typingctx, word):
 
 
 @intrinsic
-def count_block(typingctx, planes, words, numbers, block, start, chosen, n_groups, keep_start, scratch):
-    """Add up the chosen rows of a block, for all its lanes at once.
+def count_and_compare(
+    typingctx, planes, words, offsets, block, start, keep_start, chosen, n_groups, levels, equal, valid, flip, scratch
+):
+    """Count chosen rows of a block for all its lanes at once, and mark the lanes that reach a threshold.
 
     Lane l is a code: bit l of row j is bit j of that code. Counters are bit-sliced too: plane p holds bit p
-    of every lane's counter. Rows are added by carry-save adders, in registers.
+    of every lane's counter. Rows are added by carry-save adders, in registers. Returns 1 and writes the
+    counters and the marks to `scratch` if any lane is marked, else returns 0.
 
     Parameters
     ----------
     planes, words : tuples
         Their lengths, known when the kernel is compiled, are the bits of a counter and the words of a row.
-    numbers : array of row numbers; only its dtype matters
-    block, start, chosen, scratch : addresses
-        Row 0 of the block; the planes to start from; the row numbers; where the counters go.
-    n_groups : int64
-        Groups of 16 row numbers.
+    offsets : array of row offsets, in words; only its dtype matters
+    block, start, chosen : addresses
+        Row 0 of the block; the planes to start from; the offsets of the rows to count.
     keep_start : int64
         All ones to start from the planes at `start`, 0 to start from zero.
+    n_groups : int64
+        Groups of 16 offsets.
+    levels : address of int64 (planes,)
+        The threshold, one word for each bit: 0 where the bit is 1, all ones where it is 0.
+    equal, valid : addresses
+        A row that is 1 where the threshold itself is enough and 0 where more is needed (address 0 for "enough
+        everywhere"); a row that is 1 for the lanes to consider.
+    flip : int64
+        All ones to mark the lanes that stay below the threshold, 0 otherwise.
+    scratch : address
+        Room for the counters, and behind them the marks.
     """
-    n_planes, index_bits = planes.count, numbers.dtype.bitwidth
+    n_planes, n_words, index_bits = planes.count, words.count, offsets.dtype.bitwidth
 
     def codegen(context, builder, signature, args):
-        emit = _Emitter(builder, words.count)
-        block_at, start_at, chosen_at, groups, keep, scratch_at = args[3:]
-        block_rows, start_rows = emit.pointer(block_at), emit.pointer(start_at)
-        out_rows = emit.pointer(scratch_at)
-        row_numbers = builder.inttoptr(chosen_at, ir.IntType(index_bits).as_pointer())
-        kept = emit.splat(keep)
-        counters = [builder.and_(emit.load(start_rows, _I64(p)), kept) for p in range(n_planes)]
+        emit = _Emitter(builder, n_words)
+        block_at, start_at, keep, chosen_at, groups, levels_at, equal_at, valid_at, flipped, scratch_at = args[3:]
+        block_words = builder.inttoptr(block_at, _I64.as_pointer())
+        row_offsets = builder.inttoptr(chosen_at, ir.IntType(index_bits).as_pointer())
+        start_rows, kept = emit.pointer(start_at), emit.splat(keep)
+        counters = [builder.and_(emit.load(start_rows, p), kept) for p in range(n_planes)]
+
+        def load_row(place):
+            offset = builder.zext(builder.load(builder.gep(row_offsets, [place])), _I64)
+            row = builder.bitcast(builder.gep(block_words, [offset]), emit.vector.as_pointer())
+            return builder.load(row, align=8)
 
         def add_groups(counters, first, last, length):
-            """Loop over groups first..last-1 of `length` row numbers."""
+            """Loop over groups first..last-1 of `length` offsets."""
 
             def body(number, counters):
                 counters = list(counters)
@@ -118,8 +134,7 @@ def count_block(typingctx, planes, words, numbers, block, start, chosen, n_group
                 def carry_into(level):
                     """A vector of weight 2**level, made of the next 2**level rows."""
                     if level == 0:
-                        at = builder.gep(row_numbers, [builder.add(base, _I64(next(place)))])
-                        return emit.load(block_rows, builder.zext(builder.load(at), _I64))
+                        return load_row(builder.add(base, _I64(next(place))))
                     a, b = carry_into(level - 1), carry_into(level - 1)
                     counters[level - 1], carry = emit.full_adder(counters[level - 1], a, b)
                     return carry
@@ -134,56 +149,33 @@ def count_block(typingctx, planes, words, numbers, block, start, chosen, n_group
 
             return emit.loop(first, last, counters, body)
 
-        if n_planes >= _LONG_GROUP_PLANES:
-            per_long = LONG_GROUP // GROUP
+        per_long = LONG_GROUP // GROUP if n_planes >= _LONG_GROUP_PLANES else 1
+        if per_long > 1:
             long_groups = builder.udiv(groups, _I64(per_long))
             counters = add_groups(counters, _I64(0), long_groups, LONG_GROUP)
             counters = add_groups(counters, builder.mul(long_groups, _I64(per_long)), groups, GROUP)
         else:
             counters = add_groups(counters, _I64(0), groups, GROUP)
-        for p, counter in enumerate(counters):
-            emit.store(out_rows, _I64(p), counter)
-        return context.get_dummy_value()
 
-    arguments = [planes, words, numbers, *[types.intp] * 3, types.int64, types.int64, types.intp]
-    return types.void(*arguments), codegen
-
-
-@intrinsic
-def compare_block(typingctx, planes, words, scratch, threshold, equal, valid, flip, mask):
-    """Mark the lanes whose counter reaches a threshold; returns 1 if any does, else 0.
-
-    Parameters
-    ----------
-    planes, words : tuples
-        As in `count_block`.
-    scratch, equal, valid, mask : addresses
-        The counters; a row that is 1 where the threshold itself is enough and 0 where more is needed (0 for
-        "enough everywhere"); a row that is 1 for the lanes to consider; where the marks go.
-    threshold : int64, 0 <= threshold < 2**planes
-    flip : int64
-        All ones to mark the lanes that stay below instead, 0 otherwise.
-    """
-    n_planes = planes.count
-
-    def codegen(context, builder, signature, args):
-        emit = _Emitter(builder, words.count)
-        scratch_at, level, equal_at, valid_at, flipped, mask_at = args[2:]
-        counters = emit.pointer(scratch_at)
         everywhere = builder.icmp_unsigned("==", equal_at, _I64(0))
         safe_at = builder.select(everywhere, valid_at, equal_at)
-        ones = emit.splat(builder.select(everywhere, _I64(-1), _I64(0)))
-        reached = builder.or_(emit.load(emit.pointer(safe_at), _I64(0)), ones)
-        for p in range(n_planes):  # from the low bit: a higher one overrules
-            bit = builder.and_(builder.lshr(level, _I64(p)), _I64(1))
-            lower = emit.splat(builder.sub(bit, _I64(1)))  # all ones where the threshold's bit is 0
-            reached = emit.majority(emit.load(counters, _I64(p)), reached, lower)
-        reached = builder.and_(builder.xor(reached, emit.splat(flipped)), emit.load(emit.pointer(valid_at), _I64(0)))
-        emit.store(emit.pointer(mask_at), _I64(0), reached)
-        some = builder.icmp_unsigned("!=", emit.any_bit(reached), _I64(0))
+        reached = builder.or_(
+            emit.load(emit.pointer(safe_at), 0), emit.splat(builder.select(everywhere, _I64(-1), _I64(0)))
+        )
+        level_words = builder.inttoptr(levels_at, _I64.as_pointer())
+        for p, counter in enumerate(counters):  # from the low bit: a higher one overrules
+            lower = emit.splat(builder.load(builder.gep(level_words, [_I64(p)])))
+            reached = emit.majority(counter, reached, lower)
+        marks = builder.and_(builder.xor(reached, emit.splat(flipped)), emit.load(emit.pointer(valid_at), 0))
+        some = builder.icmp_unsigned("!=", emit.any_bit(marks), _I64(0))
+        with builder.if_then(some, likely=False):
+            out = emit.pointer(scratch_at)
+            for p, vector in enumerate([*counters, marks]):
+                emit.store(out, p, vector)
         return builder.zext(some, _I64)
 
-    arguments = [planes, words, types.intp, types.int64, *[types.intp] * 2, types.int64, types.intp]
+    at, number = types.intp, types.int64
+    arguments = [planes, words, offsets, at, at, number, at, number, at, at, at, number, at]
     return types.int64(*arguments), codegen
 
 
@@ -200,10 +192,10 @@ class _Emitter:
         return self.builder.inttoptr(address, self.vector.as_pointer())
 
     def load(self, base, number):
-        return self.builder.load(self.builder.gep(base, [number]), align=8)
+        return self.builder.load(self.builder.gep(base, [_I64(number)]), align=8)
 
     def store(self, base, number, value):
-        self.builder.store(value, self.builder.gep(base, [number]), align=8)
+        self.builder.store(value, self.builder.gep(base, [_I64(number)]), align=8)
 
     def splat(self, scalar):
         single = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, _I32(0))
