@@ -75,7 +75,7 @@ class Filters:
         """
         kept = ~np.isnan(scores)
         scores = scores.astype(np.float64)
-        positive = np.where(np.isnan(positive), np.inf, positive.astype(np.float64))[:, None]
+        positive = positive.astype(np.float64)[:, None]
         removed = {}
         for name in self.steps:
             passed = self._passes(name, scores, positive, kept)
@@ -90,12 +90,10 @@ class Filters:
             if name == "max_score":
                 return scores <= self.max_score
             if name == "absolute_margin":
-                return scores <= positive - self.absolute_margin
+                return np.isnan(positive) | (scores <= positive - self.absolute_margin)
             if name == "relative_margin":
-                threshold = np.full_like(positive, np.inf)
-                finite = np.isfinite(positive)
-                threshold[finite] = positive[finite] - np.abs(positive[finite]) * self.relative_margin
-                return scores <= threshold
+                below = np.where(np.isinf(positive), positive, positive - np.abs(positive) * self.relative_margin)
+                return np.isnan(positive) | (scores <= below)
         rank = np.cumsum(kept, axis=1) - 1
         passed = rank >= self.range_min
         return passed if self.range_max is None else passed & (rank < self.range_max)

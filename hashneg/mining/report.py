@@ -33,15 +33,15 @@ class ScoreSummary:
         if not count:
             return None
         sample = scores[:: -(-len(scores) // _MOST_ROWS)]
+        sample = sample[~np.isnan(sample)]
+        if not len(sample):  # few real scores among many rows, all of them between the sampled rows
+            sample = scores[~np.isnan(scores)]
         at = (0.05, 0.25, 0.5, 0.75, 0.95)
-        quantiles = dict(zip(at, np.nanquantile(sample, at).tolist(), strict=True))
-        mean = float(np.nansum(scores, dtype=np.float64)) / count
-        return cls(
-            count,
-            mean,
-            float(np.nanstd(sample, dtype=np.float64)),
-            {0.0: float(np.nanmin(scores)), **quantiles, 1.0: float(np.nanmax(scores))},
-        )
+        with np.errstate(invalid="ignore"):  # a caller's function may score with infinities
+            quantiles = dict(zip(at, np.quantile(sample, at).tolist(), strict=True))
+            mean = float(np.nansum(scores, dtype=np.float64)) / count
+            std = float(np.std(sample, dtype=np.float64))
+        return cls(count, mean, std, {0.0: float(np.nanmin(scores)), **quantiles, 1.0: float(np.nanmax(scores))})
 
 
 @dataclass(frozen=True)

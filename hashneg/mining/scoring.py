@@ -40,7 +40,7 @@ def exact_scores(
     if matrix is not None and matrix.dtype == anchors.dtype:
         return run(anchors, matrix, ids, similarity == "cosine", threads)
     scores = np.empty(ids.shape, np.float32)
-    step = max(1, _GATHER_BYTES // (ids.shape[1] * corpus.shape[1] * corpus.dtype.itemsize))
+    step = max(1, _GATHER_BYTES // (max(1, ids.shape[1]) * corpus.shape[1] * anchors.dtype.itemsize))
     for start in range(0, len(ids), step):
         part = ids[start : start + step]
         rows, which = np.unique(part, return_inverse=True)
@@ -55,10 +55,15 @@ def exact_scores(
 
 def function_scores(score_fn: ScoreFunction, anchor_rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """What the caller's function gives for all pairs at once, float32 (m, p); NaN where `ids` is -1."""
+    scores = np.full(ids.shape, np.nan, np.float32)
     anchor, place = np.nonzero(ids != NO_INDEX)
+    if not len(anchor):
+        return scores
     given = score_fn(anchor_rows[anchor], ids[anchor, place])
     values = arrays.to_numpy(given, "score_fn's result")
-    if values.shape != (len(anchor),) or values.dtype.kind not in "fiu" or arrays.is_bfloat16(given):
+    if arrays.is_bfloat16(given):  # the upper half of a float32
+        values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if values.shape != (len(anchor),) or values.dtype.kind not in "fiu":
         raise ValueError(
             f"score_fn must return one float for each of the {len(anchor)} pairs, shape ({len(anchor)},), "
             f"got {arrays.describe(given)}"
@@ -69,7 +74,6 @@ def function_scores(score_fn: ScoreFunction, anchor_rows: np.ndarray, ids: np.nd
             f"score_fn returned NaN, first for anchor {int(anchor_rows[anchor[first]])} and corpus row "
             f"{int(ids[anchor[first], place[first]])}"
         )
-    scores = np.full(ids.shape, np.nan, np.float32)
     scores[anchor, place] = values
     return scores
 
