@@ -17,9 +17,6 @@ from helpers import frameworks  # noqa: E402
 from helpers.requirements import missing  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-if find_spec("hashneg.backends.cpu.search") is None:
-    os.environ["HASHNEG_BACKEND"] = "reference"
-
 settings.register_profile(
     "hashneg",
     derandomize=True,
@@ -32,13 +29,23 @@ settings.register_profile(
 settings.load_profile("hashneg")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests whose name says "tensorflow" to one worker, since importing TensorFlow takes seconds."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneTensorFlowWorker(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tensorflow" if "tensorflow" in nodeid else nodeid
+
+    return OneTensorFlowWorker(config, log)
+
+
 @pytest.fixture(params=["reference", "cpu"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backend; functions without a `backend` argument use it too."""
     if request.param == "cpu" and find_spec("numba") is None:
         missing("numba is not installed")
-    if request.param == "cpu" and find_spec("hashneg.backends.cpu.search") is None:
-        pytest.skip("the cpu backend is not written yet")
     monkeypatch.setenv("HASHNEG_BACKEND", request.param)
     return request.param
 

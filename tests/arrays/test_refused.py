@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from helpers import layouts
 from helpers.foreign import CUDA, DLPackArray
-from helpers.frameworks import tensorflow_worker
 from helpers.requirements import need
 
 import hashneg as hn
@@ -100,7 +99,6 @@ def test_jax_objects_that_are_no_plain_arrays_are_refused():
         arrays.to_numpy(jax.random.key(0), "x")
 
 
-@tensorflow_worker
 def test_symbolic_tensorflow_tensors_are_refused_inside_tf_function(quantizer):
     tf = need("tensorflow")
     traced = tf.function(quantizer.encode, autograph=False)
@@ -111,7 +109,6 @@ def test_symbolic_tensorflow_tensors_are_refused_inside_tf_function(quantizer):
         tf.function(lambda: quantizer.encode(variable), autograph=False)()
 
 
-@tensorflow_worker
 def test_tensorflow_objects_that_are_no_plain_tensors_are_refused():
     tf = need("tensorflow")
     for x in (tf.ragged.constant([[1.0], [2.0, 3.0]]), tf.sparse.from_dense([[1.0]]), tf.TensorArray(tf.float32, 1)):

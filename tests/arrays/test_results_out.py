@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from helpers import layouts
 from helpers.foreign import DLPackArray
-from helpers.frameworks import tensorflow_worker
 from helpers.requirements import need
 
 import hashneg as hn
@@ -84,7 +83,6 @@ def test_jax_with_x64_keeps_int64_and_float64():
         assert hn.BinaryQuantizer(20).fit(x).project(x).dtype == np.float64
 
 
-@tensorflow_worker
 def test_tensorflow_variables_give_tensors_on_their_device():
     tf = need("tensorflow")
     x = tf.Variable(layouts.matrix())

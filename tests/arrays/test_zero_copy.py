@@ -4,7 +4,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from helpers.frameworks import tensorflow_worker
 from helpers.requirements import need
 
 import hashneg as hn
@@ -59,7 +58,6 @@ def test_jax_arrays_are_shared():
         assert pointer(arrays.to_numpy(x, "x")) == x.unsafe_buffer_pointer()
 
 
-@tensorflow_worker
 def test_tensorflow_tensors_are_shared():
     tf = need("tensorflow")
     for dtype in (tf.uint8, tf.float16, tf.float32, tf.float64):

@@ -121,10 +121,4 @@ class ArrayApiStrict:
         return type(x).__module__.partition(".")[0] == "array_api_strict"
 
 
-#: Importing TensorFlow takes seconds: its tests share one worker (``--dist loadgroup``).
-tensorflow_worker = pytest.mark.xdist_group("tensorflow")
-
-ALL = [
-    pytest.param(kind, id=kind.name, marks=[tensorflow_worker] if kind is TensorFlow else [])
-    for kind in (NumPy, ReadOnlyNumPy, Torch, Jax, TensorFlow, ArrayApiStrict)
-]
+ALL = [pytest.param(kind, id=kind.name) for kind in (NumPy, ReadOnlyNumPy, Torch, Jax, TensorFlow, ArrayApiStrict)]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.frameworks import tensorflow_worker
 from helpers.requirements import need
 
 
@@ -106,7 +105,4 @@ LAYOUTS = {
     "tensorflow-bfloat16-variable": lambda x: need("tensorflow").Variable(x, dtype="bfloat16"),
 }
 
-ALL = [
-    pytest.param(make, id=name, marks=[tensorflow_worker] if name.startswith("tensorflow") else [])
-    for name, make in LAYOUTS.items()
-]
+ALL = [pytest.param(make, id=name) for name, make in LAYOUTS.items()]
