@@ -18,7 +18,7 @@ extensions = [
     "numpydoc",
     "myst_nb",
 ]
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}  # autosummary writes the first kind
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
 nitpicky = False
