@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from hashneg.backends.cpu import selection
-from hashneg.backends.cpu.selection import ACCEPTED, HELD, LIMIT
-from hashneg.backends.cpu.vectors import GROUP, count_and_compare, lowest_bit
+from hashneg.backends.cpu.selection import ACCEPTED, ANY, HELD, LIMIT
+from hashneg.backends.cpu.vectors import GROUP, count_and_compare, lane_counter, load64, lowest_bit
 
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
@@ -87,25 +87,25 @@ def reaches(planes, words, block_at, n_bits, offsets, plans, q, scratch_at):
 
 @njit(nogil=True, cache=True)
 def take_survivors(
-    n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, in_order, mode, state, histograms, begin,
-    distances, rows, scratch,
+    planes, words, block_at, b, n_bits, plans, q, masks, order, k, in_order, mode, state, histograms, begin, distances,
+    rows, scratch_at,
 ):  # fmt: skip
     """Hand the marked lanes of block b to the selection, unless they are excluded."""
-    limit = state[q, LIMIT]
+    limit, n_words = state[q, LIMIT], len(words)
+    base, parity, factor = plans[q, BASE], plans[q, PARITY], plans[q, FACTOR]
+    marks_at = scratch_at + 8 * len(planes) * n_words
+    even_at = block_at + 8 * (n_bits + 1) * n_words
     for w in range(n_words):
-        survivors = scratch[n_planes * n_words + w]
+        survivors = load64(marks_at + 8 * w)
         while survivors:
-            bit = np.uint64(lowest_bit(survivors))
+            bit = lowest_bit(survivors)
             survivors &= survivors - np.uint64(1)
-            position = (b * n_words + w) * 64 + np.int64(bit)
+            position = (b * n_words + w) * 64 + bit
             row = order[position] if len(order) else position
-            if selection.is_excluded(masks, q, row):
+            if masks[ANY] and selection.is_excluded(masks, q, row):
                 continue
-            counter = np.uint64(0)
-            for p in range(n_planes):
-                counter |= ((scratch[p * n_words + w] >> bit) & np.uint64(1)) << np.uint64(p)
-            odd = 1 - np.int64((blocks[b, n_bits + 1, w] >> bit) & np.uint64(1))
-            distance = plans[q, BASE] + plans[q, PARITY] * odd + plans[q, FACTOR] * np.int64(counter)
+            odd = 1 - np.int64((load64(even_at + 8 * w) >> np.uint64(bit)) & np.uint64(1))
+            distance = base + parity * odd + factor * lane_counter(planes, words, scratch_at, w, bit)
             if distance > state[q, LIMIT]:
                 continue
             if mode == SELECT:
@@ -144,8 +144,8 @@ def scan_in_order(
             if mode == SELECT and state[q, HELD] > room - 64 * n_words:
                 selection.compact(state, q, distances, rows, begins[q], k, True)
             take_survivors(
-                n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, True, mode, state, histograms,
-                begins[q], distances, rows, scratch,
+                planes, words, blocks_at + b * block_bytes, b, n_bits, plans, q, masks, order, k, True, mode, state,
+                histograms, begins[q], distances, rows, scratch_at,
             )  # fmt: skip
 
 
@@ -174,6 +174,6 @@ def scan_by_bound(
                 if state[q, HELD] > room - 64 * n_words:
                     selection.compact(state, q, distances, rows, begins[q], k, False)
                 take_survivors(
-                    n_planes, n_words, blocks, b, n_bits, plans, q, masks, order, k, False, SELECT, state, histograms,
-                    begins[q], distances, rows, scratch,
+                    planes, words, blocks_at + b * block_bytes, b, n_bits, plans, q, masks, order, k, False, SELECT,
+                    state, histograms, begins[q], distances, rows, scratch_at,
                 )  # fmt: skip

@@ -22,14 +22,14 @@ ACCEPTED = 4  # rows ever accepted
 STATE = 5
 
 # Columns of the addresses of exclusions
-QUERY_IDS, QUERY_LABELS, DATABASE_LABELS, EXCLUDE, EXCLUDE_WIDTH, ALLOW, ALLOW_STRIDE, ALLOW_PACKED = range(8)
+QUERY_IDS, QUERY_LABELS, DATABASE_LABELS, EXCLUDE, EXCLUDE_WIDTH, ALLOW, ALLOW_STRIDE, ALLOW_PACKED, ANY = range(9)
 
 
 class Masks:
     """Exclusions as addresses, so that kernels need one signature; keeps the arrays alive."""
 
     def __init__(self, exclusions: Exclusions) -> None:
-        table = np.zeros(8, np.int64)
+        table = np.zeros(9, np.int64)
         self._arrays = [exclusions.allow]
 
         def address(values: np.ndarray | None) -> int:
@@ -49,6 +49,7 @@ class Masks:
             table[ALLOW] = exclusions.allow.ctypes.data
             table[ALLOW_STRIDE] = exclusions.allow.strides[0] if len(exclusions.allow) > 1 else 0
             table[ALLOW_PACKED] = exclusions.allow_is_packed
+        table[ANY] = table.any()
         self.table = table
 
 

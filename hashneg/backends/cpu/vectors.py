@@ -179,6 +179,23 @@ def count_and_compare(
     return types.int64(*arguments), codegen
 
 
+@intrinsic
+def lane_counter(typingctx, planes, words, scratch, word, bit):
+    """The counter of one lane, int64, gathered from its planes."""
+
+    def codegen(context, builder, signature, args):
+        scratch_at, word, bit = args[2:]
+        first = builder.gep(builder.inttoptr(scratch_at, _I64.as_pointer()), [word])
+        value = _I64(0)
+        for p in range(planes.count):
+            plane = builder.load(builder.gep(first, [_I64(p * words.count)]))
+            one = builder.and_(builder.lshr(plane, bit), _I64(1))
+            value = builder.or_(value, builder.shl(one, _I64(p)))
+        return value
+
+    return types.int64(planes, words, types.intp, types.int64, types.int64), codegen
+
+
 class _Emitter:
     """Writes IR on vectors of `words` 64-bit words."""
 
