@@ -21,7 +21,7 @@ extensions = [
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}  # autosummary writes the first kind
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
-nitpicky = False
+default_role = "py:obj"  # `name` in a docstring links to what it names
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings give types, with shapes and dtypes
