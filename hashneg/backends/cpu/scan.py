@@ -121,10 +121,10 @@ def take_survivors(
 
 @njit(nogil=True, cache=True)
 def scan_in_order(
-    planes, words, blocks, first_block, last_block, n_bits, offsets, plans, masks, k, mode, state, histograms, begins,
-    room, distances, rows,
+    planes, words, blocks, first_block, last_block, step, n_bits, offsets, plans, masks, k, mode, state, histograms,
+    begins, room, distances, rows,
 ):  # fmt: skip
-    """All queries of a tile against the blocks first_block..last_block-1, in index order.
+    """All queries of a tile against every `step`-th of the blocks first_block..last_block-1, in index order.
 
     The queries share a block while it is in the cache.
     """
@@ -135,7 +135,7 @@ def scan_in_order(
     order = np.empty(0, np.int64)
     for q in range(len(plans)):
         aim(plans, q, state[q, LIMIT], n_bits)
-    for b in range(first_block, last_block):
+    for b in range(first_block, last_block, step):
         for q in range(len(plans)):
             if state[q, LIMIT] < 0 or not reaches(
                 planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at

@@ -21,6 +21,9 @@ _TILE_QUERIES = 64  # their row numbers and a block share the L1 cache
 _TILE_BYTES = 32 << 20
 _FEW_QUERIES = 4  # not worth laying the database out for
 _FEWEST_BLOCKS = 64  # of a share of the database that one thread takes
+_SAMPLE_STEP = 32  # every 32nd block tells how near the k-th best may be
+_FEWEST_SAMPLED = 4  # blocks
+_FEWEST_TO_GUESS = 32  # neighbours; for fewer the sample holds none
 
 
 def prepare(database: Database) -> None:
@@ -114,7 +117,7 @@ class _Tile:
         self.begins = np.arange(n) * room
         self.distances = np.empty(n * room, np.int32)
         self.rows = np.empty(n * room, np.int64)
-        selection.start(self.state, self.histograms, search.max_distance)
+        selection.start(self.state, self.histograms, np.full(n, search.max_distance))
 
     def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
         """The k best of the rows of a share of the database."""
@@ -128,8 +131,7 @@ class _Tile:
                 self.rows,
             )  # fmt: skip
         elif in_order:
-            lanes = self.layout.lanes
-            self._scan(share[0] // lanes, -(-share[1] // lanes), scan.SELECT)
+            self._select(share[0] // self.layout.lanes, -(-share[1] // self.layout.lanes))
         else:
             self._scan_by_bound()
         selection.finish(
@@ -154,12 +156,39 @@ class _Tile:
                 distances[part].copy(), rows[part].copy(), True, self.search.n_bits + 1, distances[part], rows[part]
             )
 
-    def _scan(self, first_block: int, last_block: int, mode: int) -> None:
+    def _select(self, first_block: int, last_block: int) -> None:
+        """Scan blocks for the k best, from limits guessed on a sample of the blocks.
+
+        The guess is the distance of some row whose rank in the sample is a few standard deviations beyond the
+        one expected of the k-th best; about 2 k rows then survive, not k (1 + ln(n/k)). Where fewer than k
+        rows lie within it, the guess was too low and the query is searched again without one.
+        """
+        expected = self.k / _SAMPLE_STEP
+        rank = int(expected + 3 * np.sqrt(expected)) + 2
+        if self.k < _FEWEST_TO_GUESS or last_block - first_block < _SAMPLE_STEP * _FEWEST_SAMPLED:
+            return self._scan(first_block, last_block, scan.SELECT)
+        self._scan(first_block, last_block, scan.SELECT, step=_SAMPLE_STEP, k=rank)
+        guessed = self.state[:, selection.ACCEPTED] >= rank
+        limits = np.where(guessed, self.state[:, selection.INNER] + 1, self.search.max_distance)
+        selection.start(self.state, self.histograms, limits)
+        self._scan(first_block, last_block, scan.SELECT)
+        failed = np.flatnonzero(guessed & (self.state[:, selection.ACCEPTED] < self.k))
+        if len(failed):
+            unlimited = np.full(len(limits), -1)  # a limit below 0 skips the query
+            unlimited[failed] = self.search.max_distance
+            kept = self.state.copy()
+            selection.start(self.state, self.histograms, unlimited)
+            self._scan(first_block, last_block, scan.SELECT)
+            succeeded = np.setdiff1d(np.arange(len(limits)), failed)
+            self.state[succeeded] = kept[succeeded]
+        return None
+
+    def _scan(self, first_block: int, last_block: int, mode: int, step: int = 1, k: int | None = None) -> None:
         assert self.layout is not None
         scan.scan_in_order(
-            *self._shape(), self.layout.blocks, first_block, last_block, self.search.n_bits, *self._plan(),
-            self.masks.table, self.k, mode, self.state, self.histograms, self.begins, self.room, self.distances,
-            self.rows,
+            *self._shape(), self.layout.blocks, first_block, last_block, step, self.search.n_bits, *self._plan(),
+            self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins, self.room,
+            self.distances, self.rows,
         )  # fmt: skip
 
     def _scan_by_bound(self) -> None:

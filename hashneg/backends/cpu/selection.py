@@ -86,12 +86,12 @@ def _is_listed(line, width, row):
 
 
 @njit(nogil=True, cache=True)
-def start(state, histograms, max_distance):
-    """Empty selections for all queries."""
+def start(state, histograms, limits):
+    """Empty selections for all queries, which take in rows up to their limits."""
     histograms[:] = 0
     state[:] = 0
-    state[:, LIMIT] = max_distance
-    state[:, INNER] = max_distance
+    state[:, LIMIT] = limits
+    state[:, INNER] = limits
 
 
 # A query is named by its number q and the place `begin` of its first entry in the buffers `distances` and

@@ -1,0 +1,59 @@
+"""The pool over tiles: every tile once, errors and Ctrl-C stop the rest."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from hashneg.threads import run_tiles, thread_count
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 2, 100])
+def test_every_tile_runs_once(n, threads):
+    lock, seen = threading.Lock(), []
+
+    def work(tile):
+        with lock:
+            seen.append(tile)
+
+    run_tiles(work, iter(range(n)), threads)
+    assert sorted(seen) == list(range(n))
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_first_error_is_raised_and_stops_the_rest(threads, error):
+    started = []
+
+    def work(tile):
+        started.append(tile)
+        if tile == 5:
+            raise error("five")
+        threading.Event().wait(0.001)
+
+    with pytest.raises(error, match="five"):
+        run_tiles(work, range(10_000), threads)
+    assert len(started) < 10_000
+
+
+def test_no_thread_outlives_the_call():
+    """A process that forks later must not inherit a pool whose threads are gone."""
+    before = threading.active_count()
+    run_tiles(lambda tile: None, range(20), 4)
+    assert threading.active_count() == before
+
+
+def test_count_of_threads(monkeypatch):
+    assert thread_count(3) == 3
+    monkeypatch.setenv("HASHNEG_NUM_THREADS", "7")
+    assert thread_count(None) == 7
+    assert thread_count(2) == 2
+    monkeypatch.delenv("HASHNEG_NUM_THREADS")
+    assert 1 <= thread_count(None) <= (os.cpu_count() or 1)
+    for wrong in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("HASHNEG_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match="HASHNEG_NUM_THREADS must be an integer >= 1"):
+            thread_count(None)
