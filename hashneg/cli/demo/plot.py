@@ -19,7 +19,7 @@ def save(overlaps: Sequence[Overlap], n_pairs: int, path: Path) -> Path:
 
     Raises
     ------
-    ImportError
+    ModuleNotFoundError
         If matplotlib is not installed.
     """
     figure = draw(overlaps, n_pairs)

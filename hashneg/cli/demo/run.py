@@ -39,8 +39,8 @@ def run(out: Path, *, limit: int | None, seed: int, threads: int | None) -> None
     try:
         import sklearn  # noqa: F401
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
-    except ImportError as error:
-        raise CommandError(f"the demo needs scikit-learn ({error}); install it with: {INSTALL}") from error
+    except ModuleNotFoundError as error:
+        raise CommandError(f"the demo needs scikit-learn; install it with: {INSTALL}") from error
     begun = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     threads = thread_count(threads)
@@ -71,8 +71,8 @@ def _run(out: Path, limit: int | None, seed: int, threads: int) -> None:
     ]
     try:
         paths.insert(0, plot.save(overlaps, len(pairs), out / "overlap.png"))
-    except ImportError as error:
-        show.line(f"\nNo plot: it needs matplotlib ({error}); install it with: {INSTALL}")
+    except ModuleNotFoundError:
+        show.line(f"\nNo plot was drawn: it needs matplotlib; install it with: {INSTALL}")
     show.line("\nFiles:\n" + "\n".join(f"  {path}" for path in paths))
 
 
