@@ -35,7 +35,8 @@ def run_mine(options: MineOptions) -> int:
         stack.enter_context(backend_of_process(options.backend))
         inputs = stack.enter_context(Inputs(options.output, console.say))
         setup = prepare(options, inputs, console)
-        parts = Parts(options.output, setup.job_id, setup.about)
+        parts = Parts(options.output, setup.job_id)
+        stack.callback(parts.tidy)
         if others := parts.others():
             console.say(
                 f"{parts.folder} holds finished slices of {others} other job{'s' * (others > 1)}, with other inputs or "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,9 @@ from hashneg.cli import array_files
 from hashneg.cli.array_files import ABOUT, Stream, chunks_of
 from hashneg.cli.guard import CommandError
 from hashneg.cli.records import Found
-from hashneg.files import atomic_path
 from hashneg.mining.job import Mined
 
 _KIND = "part of a job"
-_JOB = "job.json"
 ARRAYS = ("indices", "scores", "counts", "positive_scores")
 
 
@@ -31,14 +28,12 @@ class Parts:
         The output file of the job.
     job : str
         The fingerprint of the job.
-    about : mapping
-        What the fingerprint was made of, kept beside the slices.
     """
 
-    def __init__(self, out: Path, job: str, about: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, job: str) -> None:
         self.folder = out.parent / f"{out.name}.parts"
         self._home = self.folder / job
-        self._job, self._about = job, about
+        self._job = job
 
     def others(self) -> int:
         """How many other jobs have slices here."""
@@ -49,10 +44,7 @@ class Parts:
 
     def save(self, start: int, stop: int, mined: Mined, quantizer: str) -> None:
         """Keep a finished slice."""
-        if not self._home.is_dir():
-            self._home.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self._home / _JOB) as temporary:
-                temporary.write_text(json.dumps(self._about, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+        self._home.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(mined, name) for name in ARRAYS}
         streams = {name: Stream(a.dtype, a.shape, chunks_of(a)) for name, a in arrays.items()}
         about = {
@@ -86,13 +78,16 @@ class Parts:
     def remove(self) -> None:
         """Remove the slices of all jobs; files that are none of ours stay."""
         for home in self._jobs():
-            for path in [*home.glob("*.safetensors"), *home.glob(".*.tmp"), home / _JOB]:
+            for path in [*home.glob("*.safetensors"), *home.glob(".*.tmp")]:
                 with suppress(OSError):
                     path.unlink()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the folders that hold nothing."""
+        for folder in [*self._jobs(), self.folder]:
             with suppress(OSError):
-                home.rmdir()
-        with suppress(OSError):
-            self.folder.rmdir()
+                folder.rmdir()
 
     def _jobs(self) -> list[Path]:
-        return sorted(path.parent for path in self.folder.glob(f"*/{_JOB}")) if self.folder.is_dir() else []
+        return [path for path in self.folder.glob("*") if re.fullmatch(r"[0-9a-f]{32}", path.name) and path.is_dir()]
