@@ -201,18 +201,26 @@ class Codes:
         return len(self._host)
 
     def __getitem__(self, key: Any) -> Codes:
-        """The codes of some rows; an integer gives Codes of length 1."""
-        if isinstance(key, tuple):
-            raise TypeError("Codes are indexed by rows only")
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            row = int(key)
+        """The codes of some rows: a slice, a vector of ids or bools; an integer gives Codes of length 1."""
+        if isinstance(key, list):
+            key = np.asarray(key, dtype=None if key else np.int64)
+        rows: Any = key if isinstance(key, slice) or arrays.framework_of(key) is None else arrays.to_numpy(key, "key")
+        if isinstance(rows, np.ndarray) and rows.ndim == 0 and rows.dtype.kind in "iu":
+            rows = int(rows)
+        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
+            row = int(rows)
             if not -len(self) <= row < len(self):
                 raise IndexError(f"row {row} is out of range for {len(self)} codes")
             row %= len(self)
-            key = slice(row, row + 1)
-        elif arrays.framework_of(key) is not None:
-            key = arrays.to_numpy(key, "key")
-        return type(self)._of(np.ascontiguousarray(self._host[key]), self.n_bits, self.data)
+            rows = slice(row, row + 1)
+        elif not isinstance(rows, slice) and (
+            not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind not in "iub"
+        ):
+            raise TypeError(
+                "Codes are indexed by rows: an integer, a slice, or a vector of integers or bools; "
+                f"got {arrays.describe(key)}"
+            )
+        return type(self)._of(np.ascontiguousarray(self._host[rows]), self.n_bits, self.data)
 
     def __iter__(self) -> Iterator[Codes]:
         return (self[i] for i in range(len(self)))
