@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,17 @@ class Projection:
     thresholds : float64 (n_bits,)
     matrix : float64 (n_bits, d), for "dense"
     signs : float64 (blocks, 3, D) of +-1, D a power of two, for "hadamard"
+    cache : what a backend made of the above; not part of the value, and not pickled
     """
 
     kind: str
     thresholds: np.ndarray
     matrix: np.ndarray | None = None
     signs: np.ndarray | None = None
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"cache": {}}
 
 
 @dataclass(frozen=True)

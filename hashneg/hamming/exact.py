@@ -16,7 +16,7 @@ from hashneg.threads import thread_count
 
 SIMILARITIES = ("cosine", "dot")
 _DATABASE_ROWS = 4096  # rows read and scaled at a time
-_QUERY_ROWS = 512
+_QUERY_ROWS = 4096
 
 
 def exact_topk(
@@ -47,7 +47,7 @@ def exact_topk(
     similarity : "cosine" or "dot"
         Cosine with a row of zeros is 0.
     query_ids, query_labels, database_labels, exclude, allow, offset, backend, threads, progress
-        As in `hamming_topk`. Matrix products use the threads of NumPy's BLAS.
+        As in `hamming_topk`.
 
     Returns
     -------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from hashneg.backends.cpu.matrix import ROWS_AT_A_TIME, multiply, panels_of
 from hashneg.backends.cpu.selection import Masks, is_excluded
 from hashneg.backends.request import NO_INDEX, Exclusions
 from hashneg.threads import run_tiles
 
-_TILE_ROWS = 512  # products of one fixed shape: equal rows get equal scores wherever they stand
-_TILE_PAIRS = 4096
+_TILE_ROWS = 1024  # of the database
+_TILE_PAIRS = 4096  # of anchors and rows, for one task
 
 
 def pair_scores(anchors: np.ndarray, rows: np.ndarray, which: np.ndarray, cosine: bool, threads: int = 1) -> np.ndarray:
@@ -66,21 +67,32 @@ def update_best(
     `best` and `found` are sorted by (-score, index) and padded with NaN and -1.
     """
     masks = Masks(exclusions).table
-    for start in range(0, len(database), _TILE_ROWS):
-        rows = _padded(database[start : start + _TILE_ROWS])
-        count = min(_TILE_ROWS, len(database) - start)
-        for q in range(0, len(queries), _TILE_ROWS):
-            tile = queries[q : q + _TILE_ROWS]
-            scores = (_padded(tile) @ rows.T)[: len(tile), :count]
-            part = slice(q, q + len(tile))
-            _merge(best[part], found[part], scores, q, first + start, masks)
+    queries = np.ascontiguousarray(queries, dtype=best.dtype)
+    for first_tile in range(0, len(database), _TILE_ROWS):
+        rows = database[first_tile : first_tile + _TILE_ROWS].astype(best.dtype, copy=False)
+        panels = panels_of(rows, np.zeros(len(rows)))
+        _update(queries, len(rows), panels, first + first_tile, best, found, masks, threads)
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
-    """The rows, followed by rows of zeros up to the size of a tile."""
-    if len(rows) == _TILE_ROWS:
-        return rows
-    return np.concatenate([rows, np.zeros((_TILE_ROWS - len(rows), rows.shape[1]), rows.dtype)])
+def _update(
+    queries: np.ndarray,
+    n_rows: int,
+    panels: tuple[np.ndarray, np.ndarray],
+    first: int,
+    best: np.ndarray,
+    found: np.ndarray,
+    masks: np.ndarray,
+    threads: int,
+) -> None:
+    """Score one tile of the database for all queries, on `threads` threads, and merge."""
+
+    def work(start: int) -> None:
+        part = slice(start, min(start + ROWS_AT_A_TIME, len(queries)))
+        scores = np.empty((part.stop - start, n_rows), queries.dtype)
+        multiply(queries[part], *panels, scores)
+        _merge(best[part], found[part], scores, start, first, masks)
+
+    run_tiles(work, range(0, len(queries), ROWS_AT_A_TIME), threads)
 
 
 @njit(nogil=True, cache=True)

@@ -26,7 +26,7 @@ AVX512_WORDS = 8  # vectors of this width may use AVX-512 instructions by name
 
 @lru_cache(maxsize=1)
 def vector_words() -> int:
-    """64-bit words of the widest vectors of the processor that Numba compiles for."""
+    """64-bit words of the widest vectors of the processor that Numba compiles for; 4 where there is no AVX-512."""
     chosen = numba.config.CPU_FEATURES
     if chosen is None and numba.config.CPU_NAME is None:
         wide = binding.get_host_cpu_features().get("avx512f", False)
@@ -147,7 +147,7 @@ def count_and_compare(
                     counters[p] = total
                 return counters
 
-            return emit.loop(first, last, counters, body)
+            return counted_loop(builder, first, last, counters, body)
 
         per_long = LONG_GROUP // GROUP if n_planes >= _LONG_GROUP_PLANES else 1
         if per_long > 1:
@@ -215,9 +215,7 @@ class _Emitter:
         self.builder.store(value, self.builder.gep(base, [_I64(number)]), align=8)
 
     def splat(self, scalar):
-        single = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, _I32(0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.words), [0] * self.words)
-        return self.builder.shuffle_vector(single, ir.Constant(self.vector, ir.Undefined), zeros)
+        return splat(self.builder, scalar, self.words)
 
     def full_adder(self, a, b, c):
         """(sum, carry) of three bits in every place."""
@@ -234,40 +232,50 @@ class _Emitter:
 
     def _three_input(self, a, b, c, table):
         kind = ir.FunctionType(self.vector, [self.vector] * 3 + [_I32])
-        return self._call("llvm.x86.avx512.pternlog.q.512", kind, [a, b, c, _I32(table)])
+        return call_llvm(self.builder, "llvm.x86.avx512.pternlog.q.512", kind, [a, b, c, _I32(table)])
 
     def any_bit(self, value):
         """The words of a vector, joined by OR."""
         kind = ir.FunctionType(_I64, [self.vector])
-        return self._call(f"llvm.vector.reduce.or.v{self.words}i64", kind, [value])
+        return call_llvm(self.builder, f"llvm.vector.reduce.or.v{self.words}i64", kind, [value])
 
-    def _call(self, name, kind, arguments):
-        module = self.builder.module
-        return self.builder.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
 
-    def loop(self, first, last, state, body):
-        """state = body(i, state) for i in first..last-1."""
-        builder = self.builder
-        before = builder.block
-        inside = builder.append_basic_block("rows")
-        after = builder.append_basic_block("rows.done")
-        builder.cbranch(builder.icmp_signed("<", first, last), inside, after)
-        builder.position_at_end(inside)
-        number = builder.phi(_I64)
-        number.add_incoming(first, before)
-        carried = [builder.phi(self.vector) for _ in state]
-        for phi, value in zip(carried, state, strict=True):
-            phi.add_incoming(value, before)
-        result = body(number, carried)
-        following = builder.add(number, _I64(1))
-        end = builder.block
-        number.add_incoming(following, end)
-        for phi, value in zip(carried, result, strict=True):
-            phi.add_incoming(value, end)
-        builder.cbranch(builder.icmp_signed("<", following, last), inside, after)
-        builder.position_at_end(after)
-        final = [builder.phi(self.vector) for _ in state]
-        for phi, old, new in zip(final, state, result, strict=True):
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, end)
-        return final
+def counted_loop(builder, first, last, state, body):
+    """Emit state = body(i, state) for i in first..last-1; returns the values after the loop."""
+    before = builder.block
+    inside = builder.append_basic_block("loop")
+    after = builder.append_basic_block("loop.done")
+    builder.cbranch(builder.icmp_signed("<", first, last), inside, after)
+    builder.position_at_end(inside)
+    number = builder.phi(_I64)
+    number.add_incoming(first, before)
+    carried = [builder.phi(value.type) for value in state]
+    for phi, value in zip(carried, state, strict=True):
+        phi.add_incoming(value, before)
+    result = body(number, carried)
+    following = builder.add(number, _I64(1))
+    end = builder.block
+    number.add_incoming(following, end)
+    for phi, value in zip(carried, result, strict=True):
+        phi.add_incoming(value, end)
+    builder.cbranch(builder.icmp_signed("<", following, last), inside, after)
+    builder.position_at_end(after)
+    final = [builder.phi(value.type) for value in state]
+    for phi, old, new in zip(final, state, result, strict=True):
+        phi.add_incoming(old, before)
+        phi.add_incoming(new, end)
+    return final
+
+
+def splat(builder, scalar, lanes):
+    """A vector whose every lane is the scalar."""
+    vector = ir.VectorType(scalar.type, lanes)
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _I32(0))
+    zeros = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def call_llvm(builder, name, kind, arguments):
+    """Call an LLVM intrinsic, declaring it where the module does not know it yet."""
+    module = builder.module
+    return builder.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
