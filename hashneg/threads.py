@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock, start_new_thread
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from hashneg import checks
@@ -27,18 +28,50 @@ def thread_count(threads: int | None) -> int:
 def run_tiles(work: Callable[[Any], object], tiles: Iterable[Any], threads: int) -> None:
     """Call ``work(tile)`` for every tile on `threads` threads; the first error or Ctrl-C stops the rest.
 
-    The pool lives for this call only, so that a process forked later inherits no dead threads.
+    The threads live for this call only, so that a process forked later inherits no dead ones. They fetch their
+    tiles themselves: a Ctrl-C that meets the main thread while it hands out work, as through an executor, can
+    leave a lock taken for ever (Condition.__enter__ returns with the lock, and the interrupt comes before `with`).
     """
-    tiles = list(tiles)
-    if threads == 1 or len(tiles) < 2:
-        for tile in tiles:
-            work(tile)
+    waiting = deque(tiles)
+    count = min(threads, len(waiting))
+    if count < 2:
+        while waiting:
+            work(waiting.popleft())
         return
-    with ThreadPoolExecutor(min(threads, len(tiles)), thread_name_prefix="hashneg") as pool:
-        futures: list[Future[object]] = [pool.submit(work, tile) for tile in tiles]
+    errors: list[BaseException] = []
+    running = [allocate_lock() for _ in range(count)]  # plain locks: taking one is a single step
+    ended = [False] * count
+
+    def fetch(number: int) -> None:
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            while waiting:
+                try:
+                    tile = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    break
+                work(tile)
+        except BaseException as error:
+            errors.append(error)
+            waiting.clear()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            ended[number] = True
+            running[number].release()
+
+    def join(numbers: range) -> None:
+        for number in numbers:
+            while not ended[number]:
+                running[number].acquire(timeout=1.0)  # a second is lost where a Ctrl-C came with the lock taken
+
+    started = 0
+    try:
+        for number, lock in enumerate(running):
+            lock.acquire()
+            start_new_thread(fetch, (number,))
+            started += 1
+        join(range(count))
+    except BaseException:
+        waiting.clear()
+        join(range(started))
+        raise
+    if errors:
+        raise errors[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,7 +78,7 @@ def test_the_best_do_not_depend_on_how_the_database_is_cut(backend, cuts, k, see
     allowed = Exclusions(allow=(rng.random((5, 700)) < 0.5).astype(np.uint8))
     best, found = np.full((5, k), np.nan, np.float32), np.full((5, k), -1)
     edges = sorted({0, 700, *cuts})
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         implementation("update_best", backend)(best, found, queries, database[start:stop], start, allowed, 2)
     for i in range(5):
         scores = queries[i] @ database.T
