@@ -34,27 +34,20 @@ def run_mine(options: MineOptions) -> int:
         stack.enter_context(console.warnings())
         stack.enter_context(backend_of_process(options.backend))
         inputs = stack.enter_context(Inputs(options.output, console.say))
-        setup = prepare(options, inputs, console)
-        parts = Parts(options.output, setup.job_id)
-        stack.callback(parts.tidy)
-        if others := parts.others():
-            console.say(
-                f"{parts.folder} holds finished slices of {others} other job{'s' * (others > 1)}, with other inputs or "
-                "options; they are not used, and are removed when this job ends"
-            )
-        spans = _spans(setup.start, setup.stop, options.slice_rows or setup.job.slice_rows)
+        try:
+            setup = prepare(options, inputs, console)
+            parts = Parts(options.output, setup.job_id)
+            stack.callback(parts.tidy)
+            spans = _spans(setup.start, setup.stop, options.slice_rows or setup.job.slice_rows)
+        except KeyboardInterrupt as stop:
+            console.say("stopped before mining began; nothing was written")
+            return stop_code(stop)
         try:
             _mine(setup, spans, parts, console, options)
             about = _about(setup, spans, parts)
             _write(options.output, suffix, setup, spans, parts, about)
         except KeyboardInterrupt as stop:
-            finished = sum(parts.path(*span).is_file() for span in spans)
-            console.say(
-                f"stopped; {finished} of {len(spans)} slices are kept in {parts.folder}, "
-                "run the same command again to go on from there"
-                if finished
-                else "stopped before the first slice was finished; nothing was written"
-            )
+            console.say(_how_to_go_on(spans, parts))
             return stop_code(stop)
         report = _report(setup.job, spans, parts, about)
         parts.remove()
@@ -62,6 +55,16 @@ def run_mine(options: MineOptions) -> int:
             _write_report(options.report, report, about)
         console.table(f"Mined to {options.output}", report.rows())
     return 0
+
+
+def _how_to_go_on(spans: list[Span], parts: Parts) -> str:
+    finished = sum(parts.path(*span).is_file() for span in spans)
+    if not finished:
+        return "stopped before the first slice was finished; nothing was written"
+    return (
+        f"stopped; {finished} of {len(spans)} slices are kept in {parts.folder}, "
+        "run the same command again to go on from there"
+    )
 
 
 def _spans(start: int, stop: int, rows: int) -> list[Span]:
@@ -73,6 +76,11 @@ def _spans(start: int, stop: int, rows: int) -> list[Span]:
 def _mine(setup: Setup, spans: list[Span], parts: Parts, console: Console, options: MineOptions) -> None:
     """Mine every slice that is not finished yet."""
     job = setup.job
+    if others := parts.others():
+        console.say(
+            f"{parts.folder} holds finished slices of {others} other job{'s' * (others > 1)}, with other inputs or "
+            "options; they are not used, and are removed when this job ends"
+        )
     try:
         if job.quantizer.dim is None:
             with console.progress("fitting on", len(job.corpus), "row") as update:

@@ -69,6 +69,28 @@ def test_ctrl_c_before_the_first_slice_leaves_nothing(files, cli, stop_after):
     assert files.names() == before
 
 
+def test_ctrl_c_while_inputs_are_read_removes_their_copies(files, cli, monkeypatch):
+    import numpy as np
+
+    from hashneg.cli import inputs, setup
+
+    monkeypatch.setattr(inputs, "_KEPT_IN_MEMORY", 0)
+    np.savez("x.npz", a=files.anchors)
+    before = files.names()
+    seen = []
+
+    def digest_of(arrays, advance):
+        seen.append(files.names() - before)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(setup.digest, "digest_of", digest_of)
+    ran = cli("mine x.npz -k 2 --bits 64 -o out.npz")
+    assert ran.code == 130
+    assert "stopped before mining began" in ran.err
+    assert len(seen[0]) == 1, "one input is too large for memory and was copied"
+    assert files.names() == before
+
+
 def test_parts_of_another_job_are_not_used(files, cli, stop_after):
     """Cached results of other options were reused by others."""
     stop_after(2, KeyboardInterrupt())
