@@ -21,7 +21,7 @@ _TILE_QUERIES = 64  # their row numbers and a block share the L1 cache
 _TILE_BYTES = 32 << 20
 _FEW_QUERIES = 4  # not worth laying the database out for
 _FEWEST_BLOCKS = 64  # of a share of the database that one thread takes
-_SAMPLE_STEP = 32  # every 32nd block tells how near the k-th best may be
+_SAMPLE_STEP = 32  # every 32nd block (more often in a small database) tells how near the k-th best may be
 _FEWEST_SAMPLED = 4  # blocks
 _FEWEST_TO_GUESS = 32  # neighbours; for fewer the sample holds none
 
@@ -163,11 +163,12 @@ class _Tile:
         one expected of the k-th best; about 2 k rows then survive, not k (1 + ln(n/k)). Where fewer than k
         rows lie within it, the guess was too low and the query is searched again without one.
         """
-        expected = self.k / _SAMPLE_STEP
-        rank = int(expected + 3 * np.sqrt(expected)) + 2
-        if self.k < _FEWEST_TO_GUESS or last_block - first_block < _SAMPLE_STEP * _FEWEST_SAMPLED:
+        step = min(_SAMPLE_STEP, (last_block - first_block) // _FEWEST_SAMPLED)
+        if self.k < _FEWEST_TO_GUESS or step < 2:
             return self._scan(first_block, last_block, scan.SELECT)
-        self._scan(first_block, last_block, scan.SELECT, step=_SAMPLE_STEP, k=rank)
+        expected = self.k / step
+        rank = int(expected + 3 * np.sqrt(expected)) + 2
+        self._scan(first_block, last_block, scan.SELECT, step=step, k=rank)
         guessed = self.state[:, selection.ACCEPTED] >= rank
         limits = np.where(guessed, self.state[:, selection.INNER] + 1, self.search.max_distance)
         selection.start(self.state, self.histograms, limits)
