@@ -60,8 +60,7 @@ def load_in_workers(start_method: str) -> None:
 
     all_codes = codes()
     truth = hn.hamming_topk(all_codes, all_codes, K, query_ids=np.arange(N), threads=2).indices  # the parent is warm
-    for order in ("given", "clustered"):
-        dataset: Any = Neighbours(all_codes)
+    dataset: Any = Neighbours(all_codes)
     loader = DataLoader(
         dataset, batch_size=8, num_workers=2, multiprocessing_context=start_method, persistent_workers=True, timeout=120
     )
