@@ -214,7 +214,7 @@ class BinaryQuantizer:
         del about["n_seen"]  # says how well the thresholds are known, and decides nothing
         digest.update(repr(sorted(about.items())).encode())
         for name, value in sorted(self._tensors().items()):
-            digest.update(name.encode())
+            digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
             digest.update(np.ascontiguousarray(value).tobytes())
         return digest.hexdigest()
 
@@ -238,7 +238,9 @@ class BinaryQuantizer:
         try:
             quantizer = cls(about["n_bits"], rotation=about["rotation"], center=about["center"], seed=about["seed"])
             quantizer.dim, quantizer.n_seen = about["dim"], about["n_seen"]
-            quantizer._projection = Projection(about["projection"], **tensors)
+            quantizer._projection = Projection(
+                about["projection"], tensors["thresholds"], tensors.get("matrix"), tensors.get("signs")
+            )
             intact = quantizer.fingerprint == about["fingerprint"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(changed) from error

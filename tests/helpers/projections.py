@@ -1,0 +1,66 @@
+"""The quantizer's arithmetic once more, in extended precision and by other means than the package's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import hashneg as hn
+
+ROTATIONS = ["orthogonal", "gaussian", "hadamard", "itq", "identity"]
+CENTERS = ["mean", "median", None]
+DIM = 40
+#: n_bits that goes with `DIM`: not a multiple of 8 where the rotation leaves the choice, and beyond one block.
+N_BITS = {"orthogonal": 91, "gaussian": 91, "hadamard": 139, "itq": 27, "identity": DIM}
+
+
+def data(n: int = 300, d: int = DIM, dtype: type = np.float32, seed: int = 11) -> np.ndarray:
+    """Correlated rows around a mean that is not zero."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.standard_normal((d, d)) * np.linspace(2, 0.1, d)
+    return (rng.standard_normal((n, d)) @ mixing + rng.standard_normal(d)).astype(dtype)
+
+
+def quantizer(rotation: str, center: str | None, seed: int = 0) -> hn.BinaryQuantizer:
+    return hn.BinaryQuantizer(N_BITS[rotation], rotation=rotation, center=center, seed=seed)
+
+
+def matrix(fitted: hn.BinaryQuantizer) -> np.ndarray:
+    """R, float64 (n_bits, d); for "hadamard" from the definition H S3 H S2 H S1, block by block."""
+    projection = fitted._fitted()
+    assert fitted.dim is not None
+    if projection.kind == "identity":
+        return np.eye(fitted.dim)
+    if projection.kind == "dense":
+        return projection.matrix
+    width = projection.signs.shape[2]
+    walsh = np.ones((1, 1))
+    while len(walsh) < width:
+        walsh = np.block([[walsh, walsh], [walsh, -walsh]])
+    walsh /= np.sqrt(width)
+    blocks = []
+    for signs in projection.signs:
+        block = np.eye(width)
+        for round_of_signs in signs:
+            block = walsh @ (round_of_signs[:, None] * block)
+        blocks.append(block)
+    return np.concatenate(blocks)[: fitted.n_bits, : fitted.dim]
+
+
+def exact(fitted: hn.BinaryQuantizer, x: np.ndarray) -> np.ndarray:
+    """z = R x - c in extended precision."""
+    long = np.longdouble
+    return (x.astype(long) @ matrix(fitted).T.astype(long)) - fitted.thresholds.astype(long)
+
+
+def tolerance(fitted: hn.BinaryQuantizer, x: np.ndarray) -> np.ndarray:
+    """How far from zero z must be for its bit to be fixed: 4 (d + 2) u (|R_i| |x| + |c_i|)."""
+    unit = 2.0**-53 if x.dtype == np.float64 else 2.0**-24
+    lengths = np.linalg.norm(matrix(fitted), axis=1)
+    if fitted.rotation == "hadamard":
+        lengths = np.ones(fitted.n_bits)  # of the row in all D dimensions
+    reach = np.linalg.norm(x.astype(np.float64), axis=1)[:, None] * lengths + np.abs(fitted.thresholds)
+    return 4 * (x.shape[1] + 2) * unit * reach
+
+
+def bits(codes: hn.Codes) -> np.ndarray:
+    return np.asarray(codes.to_signs()) > 0
