@@ -8,6 +8,7 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when jax is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; xdist's workers fill the cores
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 for variable in ("HASHNEG_BACKEND", "HASHNEG_CHECK", "HASHNEG_NUM_THREADS"):
     os.environ.pop(variable, None)  # tests set what they are about, and start from the defaults

@@ -302,7 +302,7 @@ class BinaryQuantizer:
 
     def _finish(self, dim: int) -> Projection:
         assert self._total is not None and self._sample is not None
-        sample = self._sample.rows.astype(np.float64)
+        sample = self._sample.rows
         mean = self._total / self.n_seen
         matrix, signs, kind = None, None, "dense"
         if self.rotation == "identity":
@@ -310,17 +310,16 @@ class BinaryQuantizer:
         elif self.rotation == "hadamard":
             kind, signs = "hadamard", rotations.hadamard_signs(self.n_bits, dim, self.seed)
         elif self.rotation == "itq":
-            middle = {"mean": lambda: mean, "median": lambda: sample.mean(axis=0), None: lambda: 0.0}[self.center]()
+            middle = {"mean": mean, "median": sample.mean(axis=0, dtype=np.float64), None: np.zeros(dim)}[self.center]
             matrix = itq.learn(sample - middle, self.n_bits, self.seed)
         else:
             matrix = getattr(rotations, self.rotation)(self.n_bits, dim, self.seed)
         bare = Projection(kind, np.zeros(self.n_bits), matrix, signs)
-        project = implementation("project", "reference")
         thresholds = bare.thresholds
         if self.center == "mean":
-            thresholds = project(mean[None], bare)[0]
+            thresholds = _rotated(mean[None], bare)[0]
         elif self.center == "median":
-            thresholds = np.median(project(sample, bare), axis=0)
+            thresholds = np.median(_rotated(sample, bare), axis=0)
         return Projection(kind, thresholds, matrix, signs)
 
     def _warn_of_constant_bits(self) -> None:
@@ -339,6 +338,18 @@ class BinaryQuantizer:
                 f"and tell nothing{fix}",
                 ConstantBitWarning,
             )
+
+
+def _rotated(rows: np.ndarray, bare: Projection) -> np.ndarray:
+    """R x of all rows in float64, the same whatever backend encodes later."""
+    z = np.empty((len(rows), len(bare.thresholds)))
+    for start in range(0, len(rows), 1024):
+        block = rows[start : start + 1024].astype(np.float64)
+        if bare.matrix is not None:  # rows need not be independent of each other here, so take the fast product
+            z[start : start + 1024] = block @ bare.matrix.T
+        else:
+            z[start : start + 1024] = implementation("project", "reference")(block, bare)
+    return z
 
 
 def block_rows(dim: int) -> int:

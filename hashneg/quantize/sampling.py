@@ -32,7 +32,7 @@ class RowSample:
         if len(new):
             self._chunks.append((keys[new], numbers[new], rows[new]))
             self._held += len(new)
-        if self._held > 2 * self.size:  # seldom, so that most calls copy nothing but candidates
+        if self._held > 1.25 * self.size:  # seldom, so that most calls copy nothing but candidates
             self._shrink()
 
     @property
@@ -48,9 +48,13 @@ class RowSample:
         return other
 
     def _shrink(self) -> None:
-        keys, numbers, rows = (np.concatenate(part) for part in zip(*self._chunks, strict=True))
-        keep = np.sort(np.lexsort((numbers, keys))[: self.size])  # chunks came in row order
-        self._chunks = [(keys[keep], numbers[keep], rows[keep])]
-        self._held = len(keep)
-        if len(keep) == self.size:
-            self._limit = keys[keep].max()
+        keys = np.concatenate([chunk[0] for chunk in self._chunks])
+        numbers = np.concatenate([chunk[1] for chunk in self._chunks])
+        kept = np.zeros(len(keys), bool)
+        kept[np.lexsort((numbers, keys))[: self.size]] = True
+        parts = np.split(kept, np.cumsum([len(chunk[0]) for chunk in self._chunks])[:-1])
+        rows = np.concatenate([chunk[2][part] for chunk, part in zip(self._chunks, parts, strict=True)])
+        self._chunks = [(keys[kept], numbers[kept], rows)]  # still in row order, as the chunks came
+        self._held = len(rows)
+        if len(rows) == self.size:
+            self._limit = keys[kept].max()
