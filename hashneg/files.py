@@ -34,9 +34,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist")
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
-    temporary.touch(0o666, exist_ok=False)  # 0666 less the umask: an ordinary file, not a private one
+    temporary.touch(0o666, exist_ok=False)
+    mode = temporary.stat().st_mode & 0o777  # what the umask leaves
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers make private files of their own
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
