@@ -81,9 +81,9 @@ def main() -> int:
     from importlib.metadata import version
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{processor()}, {cores} cores, {platform.system()}; Python {platform.python_version()}, ", end="")
-    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "hashneg")), end="; ")
-    print(f"backend {choose_backend()}; fresh processes, the median of {repeat} (cold: one)")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "hashneg"))
+    print(f"{processor()}, {cores} cores, {platform.system()}; Python {platform.python_version()}, {versions}")
+    print(f"fresh processes, the median of {repeat} (cold: one); backend {choose_backend()}")
     print("top-k: 1,000 queries, 10,000 codes of 512 bits, k = 16\n")
     print(f"{'':<32}{'seconds':>9}{'target':>9}")
     for what, seconds, target in rows:
