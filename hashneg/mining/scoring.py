@@ -14,6 +14,7 @@ from hashneg.backends.request import NO_DISTANCE, NO_INDEX
 
 ScoreFunction = Callable[[np.ndarray, np.ndarray], Any]
 _GATHER_BYTES = 32 << 20
+_ID_LIMIT = 2**32
 
 
 def cosine_of_distance(distances: np.ndarray, n_bits: int) -> np.ndarray:
@@ -79,6 +80,21 @@ def function_scores(score_fn: ScoreFunction, anchor_rows: np.ndarray, ids: np.nd
 
 
 def best_first(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays sorted by (-score, index) within each row; NaN last."""
-    order = np.lexsort((ids, -scores), axis=1)
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
+    """Both arrays sorted by (-score, index) within each row; NaN last, where `ids` is -1."""
+    if ids.size and ids.max() >= _ID_LIMIT:
+        order = np.lexsort((ids, -scores), axis=1)
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
+    # One integer key holds both, the score mapped to an integer that falls as it rises: many times faster.
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    negative = bits >> 31 == 1
+    descending = np.where(negative, bits, ~bits & np.uint32(0x7FFFFFFF)).astype(np.uint64)
+    keys = descending << np.uint64(32) | ids.astype(np.uint64)
+    keys[ids == NO_INDEX] = np.iinfo(np.uint64).max
+    keys.sort(axis=1)
+    ids = (keys & np.uint64(_ID_LIMIT - 1)).astype(np.int64)
+    descending = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(descending >> 31 == 1, descending, ~descending & np.uint32(0x7FFFFFFF))
+    scores = bits.view(np.float32)
+    missing = keys == np.iinfo(np.uint64).max
+    scores[missing], ids[missing] = np.nan, NO_INDEX
+    return scores, ids

@@ -58,6 +58,19 @@ def load8(typingctx, address):
 
 
 @intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line of an address, which is read soon."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        call_llvm(builder, "llvm.prefetch.p0", kind, [builder.inttoptr(args[0], byte), _I32(0), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@intrinsic
 def popcount(typingctx, word):
     """The number of ones of a uint64, as int64."""
 
