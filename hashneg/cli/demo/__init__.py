@@ -15,7 +15,7 @@ def demo(
         Path, typer.Option("--out", help="Folder for the plot, the table and the negatives; made if needed.")
     ] = Path("hashneg-demo"),
     limit: Annotated[
-        int | None, typer.Option("--limit", min=300, help="Use at most this many pairs, evenly spaced.")
+        int | None, typer.Option("--limit", min=300, help="Mine at most this many pairs, evenly spaced.")
     ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of the embedding, the quantizers and the choice of examples.")
@@ -23,7 +23,7 @@ def demo(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads to use; all cores by default.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Use 1500 pairs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Mine at most 1500 pairs.")] = False,
 ) -> None:
     """Mine hard negatives from the Python standard library and compare them with exact cosine.
 

@@ -116,11 +116,10 @@ def read_pairs(root: Path | None = None, progress: Callable[[int, int], object] 
     return pairs
 
 
-def spread(pairs: list[Pair], limit: int | None) -> list[Pair]:
-    """At most `limit` pairs, evenly spaced, so that the whole library is represented."""
-    if limit is None or limit >= len(pairs):
-        return pairs
-    return [pairs[i * len(pairs) // limit] for i in range(limit)]
+def spread(n: int, limit: int | None) -> list[int]:
+    """At most `limit` of the rows 0 to n-1, evenly spaced, so that the whole library is represented."""
+    count = n if limit is None else min(limit, n)
+    return [i * n // count for i in range(count)]
 
 
 def _pairs_of(path: Path, relative: Path) -> Iterator[Pair]:

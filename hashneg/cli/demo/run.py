@@ -54,8 +54,13 @@ def _run(out: Path, limit: int | None, seed: int, threads: int) -> None:
     show.line(
         f"hashneg {hn.__version__} demo: code search over the standard library of Python {platform.python_version()}"
     )
-    pairs = _read(console, limit)
-    comparison = compare.Comparison(*_embed(console, pairs, seed), seed, threads)
+    library = _read(console)
+    anchors, bodies = _embed(console, library, seed)  # of all pairs, since a map of few learns them by heart
+    rows = corpus.spread(len(library), limit)
+    pairs = [library[row] for row in rows]
+    if len(pairs) < len(library):
+        show.line(f"{len(pairs):,} of them are used from here on")
+    comparison = compare.Comparison(anchors[rows], bodies[rows], seed, threads)
     show.first_calls(_watched(console, "compiling or loading kernels", 2, comparison.first_calls()))
     show.costs(_watched(console, "measuring time and memory", 3, comparison.costs()), len(pairs), threads)
     total = 2 * len(compare.BITS) * len(compare.DEPTHS)
@@ -76,15 +81,13 @@ def _run(out: Path, limit: int | None, seed: int, threads: int) -> None:
     show.line("\nFiles:\n" + "\n".join(f"  {path}" for path in paths))
 
 
-def _read(console: Console, limit: int | None) -> list[corpus.Pair]:
+def _read(console: Console) -> list[corpus.Pair]:
     begun = time.perf_counter()
     root = corpus.standard_library()
     with console.progress("reading the standard library:", len(corpus.source_files(root)), "file") as update:
-        found = corpus.read_pairs(root, update)
-    pairs = corpus.spread(found, limit)
-    part = "" if len(pairs) == len(found) else f" of {len(found):,}"
+        pairs = corpus.read_pairs(root, update)
     show.line(
-        f"{len(pairs):,}{part} pairs of a docstring (the anchor) and its code (the positive), "
+        f"{len(pairs):,} pairs of a docstring (the anchor) and its code (the positive), "
         f"read in {time.perf_counter() - begun:.1f} s"
     )
     return pairs
