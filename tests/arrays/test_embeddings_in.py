@@ -92,6 +92,15 @@ def test_numpy_matrices_are_read_as_arrays(quantizer):
     np.testing.assert_array_equal(codes.data, quantizer.encode(plain).data)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint64, np.float16, np.float64])
+def test_byte_swapped_arrays_become_native_and_keep_their_values(dtype):
+    x = np.arange(300).astype(dtype)
+    swapped = x.astype(x.dtype.newbyteorder())
+    got = arrays.to_numpy(swapped, "x")
+    assert got.dtype.isnative
+    np.testing.assert_array_equal(got, x)
+
+
 def test_several_arrays_are_read_as_one(quantizer):
     plain = layouts.matrix()
     parts = [plain[:5], plain[5:5], plain[5:].astype(np.float16)]

@@ -76,11 +76,14 @@ def test_jax_without_x64_gets_int32_and_overflow_raises_instead_of_wrapping():
 
 def test_jax_with_x64_keeps_int64_and_float64():
     jax = need("jax")
-    with jax.enable_x64(True):
+    jax.config.update("jax_enable_x64", True)
+    try:
         export = arrays.exporter(jax.numpy.zeros(1))
         assert export(np.array([2**40])).dtype == np.int64
         x = jax.numpy.asarray(layouts.matrix(), dtype="float64")
         assert hn.BinaryQuantizer(20).fit(x).project(x).dtype == np.float64
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def test_tensorflow_variables_give_tensors_on_their_device():

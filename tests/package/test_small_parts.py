@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from helpers.processes import run_python
 from helpers.requirements import need
 
 import hashneg as hn
@@ -53,6 +54,33 @@ def test_warnings_point_at_the_first_line_outside_the_package():
     with pytest.warns(UserWarning, match="careful") as caught:
         checks.warn("careful")
     assert caught[0].filename == __file__
+
+
+def test_validation_does_not_rest_on_assert():
+    """Under ``python -O`` asserts vanish; wrong input must be refused all the same."""
+    program = """
+import numpy as np, hashneg as hn
+assert False, "asserts are on"
+x = np.ones((3, 4), np.float32)
+x[1] = np.nan
+codes = np.zeros((3, 1), np.uint8)
+calls = [
+    lambda: hn.Codes(codes, 9), lambda: hn.Codes(codes + 255, 5), lambda: hn.Codes(codes, 0),
+    lambda: hn.BinaryQuantizer(4).fit(x), lambda: hn.BinaryQuantizer(4).encode(codes + 0.5),
+    lambda: hn.BinaryQuantizer(5, rotation="identity").fit(x[:1]), lambda: hn.Codes.from_signs(x),
+    lambda: hn.hamming_topk(codes, codes, 0), lambda: hn.hamming_topk(codes, codes[:, :0], 1),
+    lambda: hn.hamming_topk(codes, codes, 1, query_ids=[9, 9, 9]),
+    lambda: hn.hamming_topk(codes, codes, 1, query_labels=[1, 2, 3]),
+    lambda: hn.mine_hard_negatives(x, k=1), lambda: hn.mine_hard_negatives(x[:1], k=0),
+]
+for number, call in enumerate(calls):
+    try:
+        call()
+    except ValueError:
+        continue
+    print("accepted", number)
+"""
+    assert run_python(program, PYTHONOPTIMIZE="1").stdout == ""
 
 
 class TestProgress:
