@@ -1,1 +1,1 @@
-"""Benchmarks: each module is a program, ``python -m benchmarks.NAME``, that prints a table."""
+"""Benchmarks: ``python -m benchmarks NAME`` measures, prints a table and writes CSV, Markdown and PNG."""

@@ -1,18 +1,24 @@
-"""What a fresh process waits for: the import of hashneg, and the first top-k with a cold and a warm kernel cache.
+"""What one waits for: the import, the first top-k with a cold and a warm kernel cache, one query against 10^6 codes.
 
-Run with ``python -m benchmarks.latency``. Exits with 1 if a target is missed.
+Import and first top-k run in fresh processes; the process with a cold cache compiles the kernels. The single query is
+timed in this process, against FAISS. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from typing import Any
+
+import hashneg as hn
+from benchmarks import data, report
+from benchmarks.peers import load_faiss
+from benchmarks.setup import Setup, say, use_threads
+from benchmarks.timing import alternate, medians
 
 IMPORT = """
 import time
@@ -35,6 +41,7 @@ hn.hamming_topk(codes[:1000], codes, 16)
 print(first, time.perf_counter() - begun)
 """
 TARGETS = {"import": 0.1, "cold": 15.0, "warm": 1.0}  # seconds
+_N_BITS, _K = 256, 10
 
 
 def measure(code: str, cache: str | None = None) -> list[float]:
@@ -48,49 +55,77 @@ def measure(code: str, cache: str | None = None) -> list[float]:
     return [float(text) for text in done.stdout.split()]
 
 
-def processor() -> str:
-    """The name of the processor, as far as the system tells."""
-    about = Path("/proc/cpuinfo")
-    if about.exists():
-        for line in about.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=5, help="processes to take the median of (cold: one)")
-    repeat = parser.parse_args().repeat
-
-    from hashneg.backends import choose_backend
-
+def run(setup: Setup, options: argparse.Namespace) -> report.Report:
+    repeat = setup.choose(tiny=1, quick=3, default=5, full=15)
+    say("latency: import")
     imports = [measure(IMPORT) for _ in range(repeat + 1)][1:]  # the first one fills the file cache
     with tempfile.TemporaryDirectory() as cache:
+        say("latency: first top-k")
         cold = measure(FIRST_TOPK, cache)
         warm = [measure(FIRST_TOPK, cache) for _ in range(repeat)]
-    medians = [statistics.median(column) for column in zip(*imports, strict=True)]
+    loaded = [statistics.median(column) for column in zip(*imports, strict=True)]
     waits = [statistics.median(column) for column in zip(*warm, strict=True)]
     rows = [
-        ("import numpy", medians[1], None),
-        ("import hashneg, above numpy", medians[0], TARGETS["import"]),
-        ("first top-k, cold kernel cache", cold[0], TARGETS["cold"]),
-        ("first top-k, warm kernel cache", waits[0], TARGETS["warm"]),
-        ("the same top-k again", waits[1], None),
+        _row("import numpy", loaded[1], repeat),
+        _row("import hashneg, above numpy", loaded[0], repeat, TARGETS["import"]),
+        _row("first top-k, cold kernel cache", cold[0], 1, TARGETS["cold"]),
+        _row("first top-k, warm kernel cache", waits[0], repeat, TARGETS["warm"]),
+        _row("the same top-k again", waits[1], repeat),
+        *_single_query(setup),
     ]
-    from importlib.metadata import version
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "hashneg"))
-    print(f"{processor()}, {cores} cores, {platform.system()}; Python {platform.python_version()}, {versions}")
-    print(f"fresh processes, the median of {repeat} (cold: one); backend {choose_backend()}")
-    print("top-k: 1,000 queries, 10,000 codes of 512 bits, k = 16\n")
-    print(f"{'':<32}{'seconds':>9}{'target':>9}")
-    for what, seconds, target in rows:
-        verdict = "" if target is None else f"{f'< {target:g}':>9}  {'met' if seconds < target else 'MISSED'}"
-        print(f"{what:<32}{seconds:>9.3f}{verdict}")
-    return int(any(target is not None and seconds >= target for _, seconds, target in rows))
+    table = [["", "seconds", "target", "runs"]]
+    for row in rows:
+        target = row["target_s"]
+        verdict = "" if target is None else f"< {target:g}, {'met' if row['seconds'] < target else 'MISSED'}"
+        table.append([row["what"], f"{row['seconds']:.3g}", verdict, str(row["runs"])])
+    failed = any(row["target_s"] is not None and row["seconds"] >= row["target_s"] for row in rows)
+    notes = ["First top-k: 1,000 queries, 10,000 codes of 512 bits, k = 16."]
+    return report.Report(
+        "Waiting times: medians in seconds", rows, table, lambda figure: _draw(figure, rows), notes, failed
+    )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _row(what: str, seconds: float, runs: int, target: float | None = None) -> dict[str, Any]:
+    return {"what": what, "seconds": seconds, "runs": runs, "target_s": target}
+
+
+def _single_query(setup: Setup) -> list[dict[str, Any]]:
+    """One query against many codes, with one thread and with all."""
+    n = setup.choose(tiny=5000, quick=10**6)
+    say(f"latency: one query against {n:,} codes")
+    database, query = data.random_codes(n, _N_BITS, seed=1), data.random_codes(1, _N_BITS, seed=2)
+    index = hn.HammingIndex(database)
+    rows = []
+    for threads in sorted({1, setup.threads}):
+        calls = {
+            "HammingIndex.topk": lambda threads=threads: index.topk(query, _K, threads=threads),
+            "hamming_topk": lambda threads=threads: hn.hamming_topk(query, database, _K, threads=threads),
+        }
+        if setup.has("faiss"):
+            flat = load_faiss().IndexBinaryFlat(_N_BITS)
+            flat.add(database.data)
+            calls["faiss IndexBinaryFlat"] = lambda flat=flat: flat.search(query.data, _K)
+        with use_threads(threads):
+            for call in calls.values():
+                call()
+            runs = alternate(calls, setup.seconds / 2)
+        rows += [
+            _row(
+                f"one query, {n:,} × {_N_BITS} bits, {threads} thread{'s' * (threads > 1)}: {name}",
+                seconds,
+                len(runs[name]),
+            )
+            for name, seconds in medians(runs).items()
+        ]
+    return rows
+
+
+def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
+    axes = figure.add_subplot()
+    places = range(len(rows))[::-1]
+    drawn = axes.barh(places, [row["seconds"] for row in rows], color=report.COLOURS[0], zorder=3)
+    axes.bar_label(drawn, [f"{row['seconds']:.2g} s" for row in rows], fontsize=8, padding=3)
+    axes.set_yticks(places, [row["what"] for row in rows], fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    report.style(axes, "Waiting times", "seconds", "")

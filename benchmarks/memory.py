@@ -1,72 +1,38 @@
 """Peak memory of ``hashneg mine``.
 
-    python -m benchmarks.memory                  1 M x 128 float16, 256 bits, k = 16, against itself
-    python -m benchmarks.memory --large          a slice of 10 M x 768 float16, 512 bits; 15 GB of disk
-
-The command runs in a child process. Anonymous memory (``RssAnon`` in /proc/PID/status) is what it allocated;
-``RssFile`` are pages of the memory-mapped input, which the system takes back when it needs them. The interpreter's own
-share is measured in another child, which imports the same packages and does nothing.
+100,000 rows of 1 M x 128 float16 (all of them with --full) against all, 256 bits, k = 16; with --large a slice of
+10 M x 768 float16, 512 bits, which needs 15 GB of disk. The command runs in a child process. Anonymous memory
+(``RssAnon`` in /proc/PID/status) is what it allocated; ``RssFile`` are pages of the memory-mapped input, which the
+system takes back when it needs them. The interpreter's own share is measured in another child, which imports the same
+packages and does nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-_SECONDS_BETWEEN_SAMPLES = 0.005
-_BLOCK = 1 << 16
-_CENTERS = 4096
+from benchmarks import data, report
+from benchmarks.peak import Sampler
+from benchmarks.setup import Setup, say
+
 _IDLE = "import numpy, hashneg, hashneg.cli.app; print('ready', flush=True); input()"
 
 
-class Sampler(threading.Thread):
-    """Reads the memory of a process until it ends, and keeps the highest values."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._status = Path(f"/proc/{pid}/status")
-        self.peak = {"RssAnon": 0, "RssFile": 0}
-        self.samples = 0
-
-    def run(self) -> None:
-        while self.sample():
-            time.sleep(_SECONDS_BETWEEN_SAMPLES)
-
-    def sample(self) -> bool:
-        try:
-            text = self._status.read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        for name, before in self.peak.items():
-            found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-            if found is None:  # a process that has ended but was not waited for has no memory
-                return False
-            self.peak[name] = max(before, 1024 * int(found[1]))
-        self.samples += 1
-        return True
-
-
 def make_data(path: Path, n: int, dim: int, seed: int) -> None:
-    """Write n rows around random centers, a block at a time: neighbours exist, as in real embeddings."""
-    rng = np.random.default_rng(seed)
-    centers = rng.standard_normal((_CENTERS, dim), dtype=np.float32)
+    """Write n rows of the set "nested-clusters", a block at a time."""
     with open(path, "wb") as file:
         header = {"descr": "<f2", "fortran_order": False, "shape": (n, dim)}
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, n, _BLOCK):
-            rows = min(_BLOCK, n - start)
-            block = rng.standard_normal((rows, dim), dtype=np.float32)
-            block += centers[rng.integers(0, _CENTERS, rows)]
+        for block in data.nested_clusters(0, n, dim, seed):
             block.astype(np.float16).tofile(file)
 
 
@@ -104,51 +70,64 @@ def mine(path: Path, out: Path, bits: int, k: int, rows: str | None, threads: in
     return sampler, seconds, json.loads(report.read_text())["report"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--large", action="store_true", help="a slice of 10 M x 768, 512 bits")
     parser.add_argument("--n", type=int, help="rows (1,000,000, or 10,000,000 with --large)")
     parser.add_argument("--dim", type=int, help="dimensions (128, or 768)")
     parser.add_argument("--bits", type=int, help="bits of a code (256, or 512)")
     parser.add_argument("-k", type=int, default=16)
-    parser.add_argument("--rows", type=int, help="anchors to mine (all, or 8,192 with --large)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, help="anchors to mine (100,000; all with --full)")
     parser.add_argument("--limit-mb", type=float, default=600.0, help="fail if more is used above the interpreter")
     parser.add_argument("--folder", type=Path, help="where the data is made; a temporary folder by default")
-    options = parser.parse_args()
-    n, dim, bits, rows = (10_000_000, 768, 512, 8192) if options.large else (1_000_000, 128, 256, None)
-    n, dim, bits = options.n or n, options.dim or dim, options.bits or bits
-    rows = min(options.rows or rows or n, n)
 
+
+def run(setup: Setup, options: argparse.Namespace) -> report.Report:
+    n, dim, bits = (10_000_000, 768, 512) if options.large else (1_000_000, 128, 256)
+    n, dim, bits = options.n or setup.choose(tiny=3000, quick=n), options.dim or dim, options.bits or bits
+    wanted = options.rows or (8192 if options.large else setup.choose(tiny=n, quick=20_000, default=100_000, full=n))
+    rows = min(wanted, n)
     idle = idle_memory()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "embeddings.npy"
-        make_data(path, n, dim, options.seed)
+        say(f"memory: writing {n:,} x {dim}")
+        make_data(path, n, dim, setup.seed)
         size = path.stat().st_size
         given = None if rows == n else f"0:{rows}"
-        sampler, seconds, report = mine(path, Path(folder) / "out.npz", bits, options.k, given, options.threads)
-    steps = report["seconds"]
+        say("memory: hashneg mine")
+        sampler, seconds, about = mine(path, Path(folder) / "out.npz", bits, options.k, given, setup.threads)
+    steps = about["seconds"]
     above = sampler.peak["RssAnon"] - idle
     per_anchor = sum(steps.get(name, 0.0) for name in ("search", "rerank", "filter")) / rows
-    table = [
-        ("data", f"{n:,} x {dim} float16, {size / 1e6:,.0f} MB on disk"),
-        ("job", f"{bits} bits, k={options.k}, {rows:,} anchors, {options.threads} threads"),
-        ("interpreter", f"{idle / 1e6:,.0f} MB anonymous"),
-        ("peak above it", f"{above / 1e6:,.0f} MB anonymous ({sampler.samples:,} samples)"),
-        ("mapped from files", f"{sampler.peak['RssFile'] / 1e6:,.0f} MB at most, reclaimable"),
-        ("codes alone", f"{n * bits / 8 / 1e6:,.0f} MB"),
-        ("wall time", f"{seconds:,.1f} s"),
-        *((f"  {name}", f"{value:,.1f} s") for name, value in steps.items()),
+    megabytes = {
+        "input on disk": size / 1e6,
+        "codes alone": n * bits / 8e6,
+        "interpreter, anonymous": idle / 1e6,
+        "peak above it, anonymous": above / 1e6,
+        "mapped from files at most, reclaimable": sampler.peak["RssFile"] / 1e6,
+    }
+    table = [["", "value"]]
+    table += [[what, f"{value:,.0f} MB"] for what, value in megabytes.items()]
+    table += [
+        ["wall time", f"{seconds:,.1f} s"],
+        *([f"of it {name}", f"{value:,.1f} s"] for name, value in steps.items()),
     ]
     if rows < n:
         whole = seconds + per_anchor * (n - rows)
-        table.append(("all anchors", f"{whole / 3600:,.1f} h, extrapolated from {1e3 * per_anchor:.2f} ms an anchor"))
-    for what, value in table:
-        print(f"{what:<20}{value}")
-    if not options.large and above > options.limit_mb * 1e6:
-        raise SystemExit(f"over the limit of {options.limit_mb:.0f} MB")
+        table.append(["all anchors", f"{whole / 3600:,.1f} h, extrapolated from {1e3 * per_anchor:.2f} ms an anchor"])
+    job = f"{n:,} x {dim} float16, {bits} bits, k = {options.k}, {rows:,} anchors, {setup.threads} threads"
+    raw: list[dict[str, Any]] = [{"what": f"{what}, MB", "value": value} for what, value in megabytes.items()]
+    raw += [{"what": f"{name}, s", "value": value} for name, value in {"wall time": seconds, **steps}.items()]
+    over = not options.large and above > options.limit_mb * 1e6
+    notes = [f"{sampler.samples:,} samples of the memory."]
+    notes += [f"OVER THE LIMIT of {options.limit_mb:.0f} MB above the interpreter."] if over else []
 
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        places = range(len(megabytes))[::-1]
+        drawn = axes.barh(places, list(megabytes.values()), color=report.COLOURS[0], zorder=3)
+        axes.bar_label(drawn, [f"{value:,.0f} MB" for value in megabytes.values()], padding=3, fontsize=9)
+        axes.set_yticks(places, list(megabytes))
+        axes.margins(x=0.15)
+        report.style(axes, job, "MB", "")
 
-if __name__ == "__main__":
-    main()
+    return report.Report(f"Peak memory of `hashneg mine`: {job}", raw, table, draw, notes, over)
