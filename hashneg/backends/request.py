@@ -94,6 +94,10 @@ class Search:
 class Clustering:
     """Blocks of similar codes: position p of the layout holds row order[p], block b the positions from b * size.
 
+    No row of a block is closer to a query than the block's center, less the radius. Blocks are skipped by that
+    bound and visited by the one with the largest radius of all, which is the order of the distance to the center:
+    with its own radius a loose block would come before a near one.
+
     Attributes
     ----------
     order : int64 (n,)

@@ -121,7 +121,7 @@ class HammingIndex:
         queries : Codes, or uint8 array (nq, width)
         k : int
         probe : float
-            Share of the blocks to visit, by their lower bound on the distance; 1.0 is exact. More are visited
+            Share of the blocks to visit, those with the nearest centers first; 1.0 is exact. More are visited
             until k allowed rows are held. Ignored for ``order="given"``.
 
         Returns

@@ -14,7 +14,10 @@ import hashneg as hn
 
 
 def by_the_rule(index, queries, database, allowed, k, probe, metric, limit):
-    """The blocks by (lower bound, number): at least ceil(probe * blocks), and on until k allowed rows are held."""
+    """The blocks by (lower bound, number): at least ceil(probe * blocks), and on until k allowed rows are held.
+
+    The bound is the one with a common radius for all blocks, so its order is that of the distance to the center.
+    """
     clusters = index._database.clustering
     n_blocks = len(clusters.centers)
     centers = np.unpackbits(clusters.centers, axis=1, count=index.n_bits, bitorder="little").astype(bool)
@@ -22,7 +25,8 @@ def by_the_rule(index, queries, database, allowed, k, probe, metric, limit):
     distances = np.full((len(queries), k), 2**31 - 1, np.int32)
     indices = np.full((len(queries), k), -1, np.int64)
     for i in range(len(queries)):
-        bounds = sorted((max(int(to_centers[i, b]) - int(clusters.radii[b]), 0), b) for b in range(n_blocks))
+        common = int(clusters.radii.max())
+        bounds = sorted((int(to_centers[i, b]) - common, b) for b in range(n_blocks))
         held = []
         for visited, (_, block) in enumerate(bounds):
             if visited >= math.ceil(probe * n_blocks) and len(held) >= k:

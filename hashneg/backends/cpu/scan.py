@@ -156,7 +156,7 @@ def scan_by_bound(
 ):  # fmt: skip
     """Every query against the blocks of a clustered database, the most promising first.
 
-    A block whose lower bound exceeds the limit ends the search: all later ones are no closer.
+    A block whose lower bound exceeds the limit holds nothing of use, and is passed over.
     """
     n_planes, n_words = len(planes), len(words)
     scratch = np.empty((n_planes + 1) * n_words, np.uint64)
@@ -166,8 +166,10 @@ def scan_by_bound(
         aim(plans, q, state[q, LIMIT], n_bits)
         for visit in range(visits.shape[1]):
             near = visits[q, visit]
-            if bounds[q, near] > state[q, LIMIT] or (visit >= min_visits and state[q, ACCEPTED] >= k):
+            if visit >= min_visits and state[q, ACCEPTED] >= k:
                 break
+            if bounds[q, near] > state[q, LIMIT]:
+                continue
             for b in range(near * per_block, (near + 1) * per_block):
                 if not reaches(planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at):
                     continue

@@ -196,9 +196,9 @@ class _Tile:
         assert self.layout is not None
         clusters = self.database.clustering
         assert clusters is not None
-        bounds = all_distances(self.queries, clusters.centers, self.search.metric) - clusters.radii
-        np.maximum(bounds, 0, out=bounds)
-        visits = np.argsort(bounds, axis=1, kind="stable")
+        to_centers = all_distances(self.queries, clusters.centers, self.search.metric)
+        bounds = to_centers - clusters.radii
+        visits = np.argsort(to_centers, axis=1, kind="stable")
         least = int(np.ceil(self.search.probe * len(clusters.centers)))
         scan.scan_by_bound(
             *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table,

@@ -85,9 +85,9 @@ def _visited(database: Database, query: np.ndarray, allowed: np.ndarray, k: int,
     clustering = database.clustering
     assert clustering is not None
     n_blocks = len(clustering.centers)
-    bound = distances(query, clustering.centers, search.metric)[0] - clustering.radii
+    to_centers = distances(query, clustering.centers, search.metric)[0]
     visited = np.zeros(len(allowed), bool)
-    for count, block in enumerate(np.argsort(np.maximum(bound, 0), kind="stable")):
+    for count, block in enumerate(np.argsort(to_centers, kind="stable")):
         if count >= np.ceil(search.probe * n_blocks) and np.count_nonzero(allowed & visited) >= k:
             break
         visited[clustering.order[block * clustering.size : (block + 1) * clustering.size]] = True
