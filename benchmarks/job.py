@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from benchmarks.timing import timed
 
 _K = 128
 _WARM_ROWS = 700
+_LEAST_MISSED = 0.004  # where the axis of overlaps ends
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -130,51 +131,57 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
 
 
 def _compare(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
-    """At each level of overlap, the fastest of hashneg and of the others."""
-    of_set = [row for row in rows if row["data"] == name]
+    """At each level of overlap: the fastest of hashneg's codes, of the competitors, and of the exact searches."""
+
+    def fastest(of: Callable[[str], bool]) -> dict[str, Any] | None:
+        good = [row for row in rows if row["data"] == name and row["overlap_at_k"] >= level and of(row["method"])]
+        return min(good, key=lambda row: row["seconds"], default=None)
+
     for level in _LEVELS:
-        good = [row for row in of_set if row["overlap_at_k"] >= level]
-        own = min((row for row in good if _is_own(row)), key=lambda row: row["seconds"], default=None)
-        other = min(
-            (row for row in good if not row["method"].startswith("hashneg")),
-            key=lambda row: row["seconds"],
-            default=None,
-        )
-        exact = min(
-            (row for row in good if row["method"] in job_methods.EXACT), key=lambda row: row["seconds"], default=None
-        )
-        parts = [
-            f"{who} {row['seconds']:.3g} s ({row['method']} {row['setting']})".replace(" )", ")")
-            for who, row in (("hashneg", own), ("the fastest other", other), ("exact float search", exact))
-            if row is not None
-        ]
-        ratio = f": {other['seconds'] / own['seconds']:.2f} times" if own and other else ""
-        ratio += f", {exact['seconds'] / own['seconds']:.2f} times exact" if own and exact else ""
-        yield f"{name}, overlap ≥ {level}: {', '.join(parts)}{ratio}."
+        own, exact = fastest(_uses_codes), fastest(lambda method: method in job_methods.EXACT)
+        peer = fastest(lambda method: not method.startswith("hashneg"))
+        if own is None:
+            yield f"{name}, overlap ≥ {level}: reached by none of the settings of hashneg."
+            continue
+        text = f"{name}, overlap ≥ {level}: {own['method']} {own['setting']}, {own['seconds']:.3g} s"
+        for what, other in (("fastest competitor", peer), ("fastest exact float search", exact)):
+            if other is not None:
+                setting = f" {other['setting']}" if other["setting"] else ""
+                times = other["seconds"] / own["seconds"]
+                text += f"; {what} {other['method']}{setting}, {other['seconds']:.3g} s ({times:.2f} times as long)"
+        yield f"{text}."
 
 
-def _is_own(row: dict[str, Any]) -> bool:
-    return row["method"].startswith("hashneg") and row["method"] not in job_methods.EXACT
+def _uses_codes(method: str) -> bool:
+    return method.startswith("hashneg") and method not in job_methods.EXACT
 
 
 def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
+    """Seconds against overlap; the axis gives the same room to every halving of what is missed."""
     sets = list(dict.fromkeys((row["data"], row["n"], row["k"]) for row in rows))
     names = list(dict.fromkeys(row["method"] for row in rows))
-    figure.set_size_inches(6 * len(sets) + 3, 6)
+    figure.set_size_inches(6.5 * len(sets), 6)
     for axes, (name, n, k) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         for number, method in enumerate(names):
-            points = [
-                (row["overlap_at_k"], row["seconds"]) for row in rows if (row["data"], row["method"]) == (name, method)
-            ]
-            if not points:
-                continue
-            own = method.startswith("hashneg") and method not in job_methods.EXACT
+            points = sorted(
+                (_place(row["overlap_at_k"]), row["seconds"])
+                for row in rows
+                if (row["data"], row["method"]) == (name, method)
+            )
+            own = _uses_codes(method)
             axes.plot(
-                *zip(*sorted(points), strict=True), label=method, color=report.COLOURS[number % len(report.COLOURS)],
+                *zip(*points, strict=True), label=method, color=report.COLOURS[number % len(report.COLOURS)],
                 marker=report.MARKERS[number % len(report.MARKERS)], linewidth=2.2 if own else 1.0,
-                linestyle="-" if own else "--", markersize=7 if own else 5, zorder=4 if own else 3,
+                linestyle="-" if own else "--", markersize=7 if own else 6, zorder=4 if own else 3,
             )  # fmt: skip
-        axes.set_yscale("log")
+        report.log_scale(axes, "y")
+        ticks = (0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
+        axes.set_xticks(
+            [_place(tick) for tick in ticks], [*(f"{tick:g}" for tick in ticks[:-1]), f"≥ {1 - _LEAST_MISSED:g}"]
+        )
         report.style(axes, f"{name}, {n:,} rows", f"overlap@{k} with exact cosine", "seconds for the whole job")
-    handles, labels = figure.axes[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    report.legend(figure)
+
+
+def _place(overlap: float) -> float:
+    return -float(np.log10(max(1 - overlap, _LEAST_MISSED)))

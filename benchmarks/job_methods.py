@@ -47,7 +47,7 @@ def every(setup: Setup) -> Iterator[Method]:
         if setup.has("sentence_transformers"):
             yield Method("sentence-transformers", _nothing, _sentence_transformers)
     if setup.has("hnswlib"):
-        candidates = setup.choose(tiny=(16,), quick=(128, 256), full=(128, 192, 256, 512))
+        candidates = setup.choose(tiny=(16,), quick=(128,), default=(128, 256), full=(128, 192, 256, 512))
         yield Method("hnswlib M=16", _build_hnswlib, _search_hnswlib, candidates)
 
 
@@ -72,11 +72,13 @@ def _hashneg(setup: Setup) -> Iterator[Method]:
 
         return search
 
-    bits = setup.choose(tiny=(64,), quick=(128, 256, 512, 1024), full=(64, 128, 256, 512, 768, 1024, 2048))
+    bits = setup.choose(
+        tiny=(64,), quick=(256, 1024), default=(128, 256, 512, 1024), full=(64, 128, 256, 512, 768, 1024, 2048)
+    )
     yield Method("hashneg, Hamming order", _nothing, mine(0), bits)
-    for rerank in setup.choose(tiny=(4,), quick=(2, 4), full=(1, 2, 4, 8)):
+    for rerank in setup.choose(tiny=(4,), quick=(4,), default=(2, 4), full=(1, 2, 4, 8)):
         yield Method(f"hashneg, rerank={rerank}", _nothing, mine(rerank), bits)
-    for probe in setup.choose(tiny=(), quick=(0.1,), full=(0.05, 0.1, 0.2)):
+    for probe in setup.choose(tiny=(), quick=(0.25,), full=(0.05, 0.1, 0.25, 0.5)):
         yield Method(f"hashneg, rerank=4, probe={probe:g}", _nothing, mine(4, probe), bits)
     yield Method("hashneg exact_topk", _nothing, _exact)
 
@@ -115,11 +117,16 @@ def _faiss(setup: Setup) -> Iterator[Method]:
         return search(_filled(index, task), task, None, threads)
 
     yield Method("faiss IndexFlatIP", flat, search)
-    probes = setup.choose(tiny=(4,), quick=(4, 16, 64), full=(1, 4, 16, 32, 64, 128))
+    probes = setup.choose(tiny=(4,), quick=(16,), default=(4, 16, 64), full=(1, 4, 16, 32, 64, 128))
     yield Method("faiss IVFFlat", inverted, search, probes)
-    candidates = setup.choose(tiny=(16,), quick=(128, 256), full=(128, 192, 256, 512))
+    candidates = setup.choose(tiny=(16,), quick=(128,), default=(128, 256), full=(128, 192, 256, 512))
     yield Method("faiss HNSW32", hnsw, search, candidates)
-    yield Method("faiss IndexLSH", _nothing, lsh, setup.choose(tiny=(64,), quick=(256, 1024), full=(256, 512, 1024)))
+    yield Method(
+        "faiss IndexLSH",
+        _nothing,
+        lsh,
+        setup.choose(tiny=(64,), quick=(256,), default=(256, 1024), full=(256, 512, 1024)),
+    )
 
 
 def _filled(index: Any, task: Any) -> Any:

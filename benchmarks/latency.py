@@ -126,6 +126,6 @@ def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
     drawn = axes.barh(places, [row["seconds"] for row in rows], color=report.COLOURS[0], zorder=3)
     axes.bar_label(drawn, [f"{row['seconds']:.2g} s" for row in rows], fontsize=8, padding=3)
     axes.set_yticks(places, [row["what"] for row in rows], fontsize=8)
-    axes.set_xscale("log")
+    report.log_scale(axes, "x")
     axes.margins(x=0.15)
     report.style(axes, "Waiting times", "seconds", "")

@@ -117,10 +117,9 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
         axes = figure.add_subplot()
         series = {name: [rates.get((name, *shape), math.nan) for shape in shapes] for name in names}
         report.bars(axes, [f"{dim} → {n_bits} bits" for dim, n_bits in shapes], series)
-        axes.set_yscale("log")
         report.style(
             axes, f"Embeddings to packed codes, {threads} thread{'s' * (threads > 1)}", "", "1e6 vectors per second"
         )
-        axes.legend(frameon=False, ncols=2, fontsize=8)
+        report.legend(figure)
 
     return report.Report("Quantizing: 1e6 vectors per second, and overlap with exact cosine", rows, table, draw)

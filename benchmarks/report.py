@@ -12,8 +12,11 @@ from typing import Any
 
 from benchmarks.setup import say
 
-COLOURS = ("#0b6e8f", "#c8553d", "#e0a030", "#6a8d3a", "#7b5ea7", "#444444", "#2aa198", "#b5638f", "#8a6d3b", "#8c8c8c")
-MARKERS = "osD^vPX*<>"
+COLOURS = (
+    "#0b6e8f", "#c8553d", "#e0a030", "#6a8d3a", "#7b5ea7", "#444444", "#2aa198", "#b5638f", "#8a6d3b", "#8c8c8c",
+    "#1f3b73", "#d98880",
+)  # fmt: skip
+MARKERS = "osD^vPX*<>ph"
 _INK, _PALE = "#222222", "#dddddd"
 
 
@@ -92,11 +95,39 @@ def style(axes: Any, title: str, x: str, y: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)
-    axes.grid(color=_PALE, linewidth=0.7, zorder=0)
+    axes.yaxis.grid(True, color=_PALE, linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, colors=_INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#888888")
+
+
+def log_scale(axes: Any, which: str) -> None:
+    """A logarithmic axis ("x" or "y") that is labelled with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Any) -> None:
+    """One legend for all panels, below them."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=min(len(entries), 5),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def bars(axes: Any, groups: Sequence[str], series: dict[str, Sequence[float]], form: str = "{:.2g}") -> None:

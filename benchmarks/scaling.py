@@ -177,12 +177,11 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
                 [row["codes_mb"] + row["build_peak_mb"] for row in of_contender], **look,
             )  # fmt: skip
         for axes in (left, right):
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.minorticks_off()
+            report.log_scale(axes, "x")
+            report.log_scale(axes, "y")
         report.style(left, "Search of all rows", "rows n", "seconds")
         report.style(right, "Codes and index at their peak", "rows n", "MB")
-        left.legend(frameon=False)
+        report.legend(figure)
 
     title = f"Self-mining of {_N_BITS}-bit codes against n, k = {_K}"
     return report.Report(title, rows, table, draw, notes)

@@ -155,7 +155,7 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
     contenders = [name for name in dict.fromkeys(row["contender"] for row in rows) if "survivors" not in name]
     peers = [name for name in contenders if not name.startswith("hashneg")]
     by_cell = {(*(row[name] for name in Cell._fields), row["contender"]): row for row in rows}
-    table = [["data", "n", "bits", "k", "threads", *contenders, *(f"× {name}" for name in peers), "× best"]]
+    table = [["data", "n", "bits", "k", "threads", *contenders, *(f"× {name}" for name in peers), "× best peer"]]
     for cell in dict.fromkeys(key[:5] for key in by_cell if key[3]):
         of_cell = {name: by_cell[(*cell, name)] for name in contenders if (*cell, name) in by_cell}
         rate = {name: f"{row['gcmp_per_s']:.3g}" for name, row in of_cell.items()}
@@ -207,10 +207,10 @@ def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
                     *zip(*points, strict=True), color=report.COLOURS[number], marker=report.MARKERS[number], label=name
                 )
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
         bits = sorted({row["n_bits"] for row in random if row["n"] == n})
         axes.set_xticks(bits, [str(count) for count in bits], rotation=45)
         axes.minorticks_off()
+        report.log_scale(axes, "y")
         report.style(axes, f"k = {k}", "bits of a code", "1e9 comparisons per second" if k == ks[0] else "")
-    figure.axes[0].legend(frameon=False)
+    report.legend(figure)
     figure.suptitle(f"Exact Hamming top-k, {n:,} random codes, one thread", fontsize=12)

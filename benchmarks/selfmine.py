@@ -116,7 +116,7 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
             "threads",
             *(f"{name}, s" for name in contenders),
             *(f"× {name}" for name in peers),
-            "× best",
+            "× best peer",
         ]
     ]
     for cell, of_cell in sets.items():
@@ -136,10 +136,10 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
         groups = [f"{kind}\n{n:,} × {n_bits} bits\n{threads} threads" for kind, n, n_bits, threads in sets]
         series = {name: [of_cell[name]["seconds"] for of_cell in sets.values()] for name in contenders}
         report.bars(axes, groups, series)
-        axes.set_yscale("log")
+        report.log_scale(axes, "y")
         axes.tick_params(axis="x", labelsize=7)
         report.style(axes, f"A set against itself, k = {_K}, own label excluded", "", "seconds, all steps")
-        axes.legend(frameon=False)
+        report.legend(figure)
 
     title = (
         f"Self-mining, k = {_K}, same-label exclusion: seconds, and how many times faster the better hashneg order is"
