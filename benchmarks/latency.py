@@ -129,3 +129,9 @@ def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
     report.log_scale(axes, "x")
     axes.margins(x=0.15)
     report.style(axes, "Waiting times", "seconds", "")
+
+
+if __name__ == "__main__":  # python -m benchmarks.latency
+    from benchmarks.__main__ import main
+
+    sys.exit(main(["latency", *sys.argv[1:]]))

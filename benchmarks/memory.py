@@ -131,3 +131,9 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
         report.style(axes, job, "MB", "")
 
     return report.Report(f"Peak memory of `hashneg mine`: {job}", raw, table, draw, notes, over)
+
+
+if __name__ == "__main__":  # python -m benchmarks.memory
+    from benchmarks.__main__ import main
+
+    sys.exit(main(["memory", *([] if "--large" in sys.argv else ["--full"]), *sys.argv[1:]]))
