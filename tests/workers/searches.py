@@ -146,5 +146,6 @@ def search_for_ever(threads: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell leaves it ignored
     globals()[sys.argv[1]](sys.argv[2])
     print("done")
