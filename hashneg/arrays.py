@@ -24,6 +24,7 @@ _FRAMEWORKS = {
 }
 _ARRAYS = {"numpy": ("ndarray",), "torch": ("Tensor",), "jax": ("Array",), "tensorflow": ("Tensor", "Variable")}
 _DLPACK_CPU = {1, 3}  # kDLCPU, kDLCUDAHost
+_SAFE_PEAK = 1e120
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -322,9 +323,18 @@ class Embeddings:
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Scale rows to unit length in float64 arithmetic; rows of zeros stay zero."""
+    if rows.dtype == np.float64:
+        rows = _tamed(rows)
     length = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1, keepdims=True))
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
     return (rows * scale).astype(rows.dtype)
+
+
+def _tamed(rows: np.ndarray) -> np.ndarray:
+    """float64 rows, those whose squares overflow or vanish divided by their largest number."""
+    peak = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    extreme = (peak > _SAFE_PEAK) | ((peak > 0) & (peak < 1 / _SAFE_PEAK))
+    return np.where(extreme, rows / np.where(extreme, peak, 1), rows) if extreme.any() else rows
 
 
 def embeddings(x: Any, name: str) -> Embeddings:

@@ -207,13 +207,16 @@ class MiningJob:
         )
 
     def _quantizer(self, quantizer: int | BinaryQuantizer) -> BinaryQuantizer:
-        if not isinstance(quantizer, BinaryQuantizer):
-            return BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1), seed=self.seed)
+        if isinstance(quantizer, BinaryQuantizer):
+            quantizer = copy(quantizer)  # one that is not fitted is fitted here, and stays as it is for the caller
+        else:
+            quantizer = BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1), seed=self.seed)
+        quantizer._backend = self.backend
         if quantizer.dim not in (None, self.corpus.shape[1]):
             raise ValueError(
                 f"quantizer was fitted on {quantizer.dim} dimensions, but corpus has {self.corpus.shape[1]}"
             )
-        return copy(quantizer)  # an unfitted one is fitted here, and stays unfitted for the caller
+        return quantizer
 
     def _exclusions(self, labels: Any, corpus_labels: Any, query_ids: Any, exclude: Any, allow: Any) -> dict[str, Any]:
         n, n_corpus = len(self.anchors), len(self.corpus)

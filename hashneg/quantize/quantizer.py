@@ -92,6 +92,8 @@ class BinaryQuantizer:
     (1000, 64, (1000, 8))
     """
 
+    _backend = "auto"  # a mining job sets its own
+
     def __init__(
         self, n_bits: int, *, rotation: str = "orthogonal", center: str | None = "mean", seed: int = 0
     ) -> None:
@@ -133,6 +135,7 @@ class BinaryQuantizer:
             If a bit has the same value for every row of a sample.
         """
         fresh = BinaryQuantizer(self.n_bits, rotation=self.rotation, center=self.center, seed=self.seed)
+        fresh._backend = self._backend
         fresh.partial_fit(x)
         fresh._fitted()
         self.__dict__.update(fresh.__dict__)
@@ -151,7 +154,7 @@ class BinaryQuantizer:
             raise ValueError("a loaded quantizer cannot be fitted further, since its sample is not saved; use fit")
         total = np.zeros(rows.shape[1]) if self._total is None else self._total.copy()
         sample = self._new_sample() if self._sample is None else self._sample.copy()
-        add = implementation("add_columns", choose_backend())
+        add = implementation("add_columns", choose_backend(self._backend))
         for _, block in rows.blocks(block_rows(rows.shape[1])):
             if self.center == "mean":
                 add(total, block)
@@ -287,7 +290,7 @@ class BinaryQuantizer:
     def _apply(self, operation: str, rows: arrays.Embeddings, out: np.ndarray) -> None:
         projection = self._fitted()
         self._check_dim(rows)
-        run = implementation(operation, choose_backend())
+        run = implementation(operation, choose_backend(self._backend))
         for start, block in rows.blocks(block_rows(rows.shape[1])):
             out[start : start + len(block)] = run(block, projection)
 
@@ -328,7 +331,7 @@ class BinaryQuantizer:
         rows = rows[:: -(-len(rows) // _PROBE_ROWS)]  # from end to end: data may be sorted
         if len(rows) < 2:
             return
-        bits = implementation("project", choose_backend())(rows, self._projection) >= 0
+        bits = implementation("project", choose_backend(self._backend))(rows, self._projection) >= 0
         constant = np.flatnonzero(bits.all(axis=0) | ~bits.any(axis=0))
         if len(constant):
             fix = "" if self.center else "; center='mean' or 'median' would split the data"
