@@ -38,7 +38,8 @@ class Method:
 
 
 def every(setup: Setup) -> Iterator[Method]:
-    """hashneg, then all competitors that are installed."""
+    """The exact search of hashneg first, then its codes, then all competitors that are installed."""
+    yield Method("hashneg exact_topk", _nothing, exact)
     yield from _hashneg(setup)
     if setup.has("faiss"):
         yield from _faiss(setup)
@@ -72,18 +73,21 @@ def _hashneg(setup: Setup) -> Iterator[Method]:
 
         return search
 
-    bits = setup.choose(
-        tiny=(64,), quick=(256, 1024), default=(128, 256, 512, 1024), full=(64, 128, 256, 512, 768, 1024, 2048)
-    )
-    yield Method("hashneg, Hamming order", _nothing, mine(0), bits)
-    for rerank in setup.choose(tiny=(4,), quick=(4,), default=(2, 4), full=(1, 2, 4, 8)):
+    few, many = (256, 1024), (64, 128, 256, 512, 768, 1024, 2048)
+    yield Method(
+        "hashneg, Hamming order", _nothing, mine(0),
+        setup.choose(tiny=(64,), quick=few, default=(128, 256, 512, 1024), full=many),
+    )  # fmt: skip
+    for rerank in setup.choose(tiny=(4,), full=(1, 2, 4, 8)):
+        bits = setup.choose(tiny=(64,), quick=few, default=(128, 256, 512, 1024), full=many)
         yield Method(f"hashneg, rerank={rerank}", _nothing, mine(rerank), bits)
     for probe in setup.choose(tiny=(), quick=(0.25,), full=(0.05, 0.1, 0.25, 0.5)):
+        bits = setup.choose(tiny=(64,), quick=(256,), default=(256, 512), full=many)
         yield Method(f"hashneg, rerank=4, probe={probe:g}", _nothing, mine(4, probe), bits)
-    yield Method("hashneg exact_topk", _nothing, _exact)
 
 
-def _exact(built: None, task: Any, setting: Any, threads: int) -> np.ndarray:
+def exact(built: None, task: Any, setting: Any, threads: int) -> np.ndarray:
+    """The float yardstick, which tells the overlap of all others."""
     own = np.arange(len(task.anchors))[:, None]
     return hn.exact_topk(task.anchors, task.database, task.k, exclude=own, threads=threads).indices
 

@@ -128,7 +128,7 @@ def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
     axes.set_yticks(places, [row["what"] for row in rows], fontsize=8)
     report.log_scale(axes, "x")
     axes.margins(x=0.15)
-    report.style(axes, "Waiting times", "seconds", "")
+    report.style(axes, "Waiting times", "seconds", "", grid="x")
 
 
 if __name__ == "__main__":  # python -m benchmarks.latency

@@ -128,7 +128,7 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
         axes.bar_label(drawn, [f"{value:,.0f} MB" for value in megabytes.values()], padding=3, fontsize=9)
         axes.set_yticks(places, list(megabytes))
         axes.margins(x=0.15)
-        report.style(axes, job, "MB", "")
+        report.style(axes, job, "MB", "", grid="x")
 
     return report.Report(f"Peak memory of `hashneg mine`: {job}", raw, table, draw, notes, over)
 

@@ -90,12 +90,12 @@ def save(report: Report, name: str, command: str, header: Sequence[str], folder:
     figure.savefig(folder / f"{name}.png", dpi=140)
 
 
-def style(axes: Any, title: str, x: str, y: str) -> None:
-    """The look of all plots."""
+def style(axes: Any, title: str, x: str, y: str, grid: str = "y") -> None:
+    """The look of all plots; the grid crosses the axis of values."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)
-    axes.yaxis.grid(True, color=_PALE, linewidth=0.7, zorder=0)
+    axes.grid(axis=grid, color=_PALE, linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, colors=_INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -108,7 +108,7 @@ def log_scale(axes: Any, which: str) -> None:
 
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
-    low, high = axis.get_data_interval()
+    low, high = axis.get_minpos(), axis.get_data_interval()[1]
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
