@@ -69,10 +69,6 @@ def _tasks(setup: Setup) -> Iterator[Task]:
 
 def _measure(setup: Setup, task: Task, methods: list[Method]) -> Iterator[dict[str, Any]]:
     """Method by method, with repetitions for as long as a method's share of the time allows."""
-    say(f"job: {task.name}, n = {len(task.database):,}, exact neighbours")
-    truth = hn.exact_topk(
-        task.anchors, task.database, task.k, exclude=np.arange(len(task.anchors))[:, None]
-    ).indices  # fmt: skip
     small = task.part(max(_WARM_ROWS, 2 * task.k))
     for method in methods:
         built = method.build(small, setup.threads)
@@ -80,11 +76,13 @@ def _measure(setup: Setup, task: Task, methods: list[Method]) -> Iterator[dict[s
     spent: dict[tuple[str, str], list[float]] = {}
     results: dict[tuple[str, str], dict[str, Any]] = {}
     turns = 0
+    truth: np.ndarray | None = None
     while waiting := [method for method in methods if _time_of(method, spent) < setup.seconds or not turns]:
         turns += 1
         for method in waiting:
-            say(f"job: {task.name}, {method.name}")
+            say(f"job: {task.name}, n = {len(task.database):,}, {method.name}")
             for setting, seconds, peak, found in _once(setup, task, method):
+                truth = found if truth is None else truth  # the first method is exact
                 key = (method.name, setting)
                 spent.setdefault(key, []).append(seconds)
                 overlap = float(hn.overlap_at_k(found, truth).mean(dtype=np.float64))
@@ -126,7 +124,7 @@ def _report(rows: list[dict[str, Any]]) -> report.Report:
         for row in rows
     ]  # fmt: skip
     notes = [note for name in dict.fromkeys(row["data"] for row in rows) for note in _compare(name, rows)]
-    title = "The whole mining job, k = 128: seconds, memory above the embeddings, overlap with exact cosine"
+    title = f"The whole mining job, k = {rows[0]['k']}: seconds, memory above the embeddings, overlap with exact cosine"
     return report.Report(title, rows, table, lambda figure: _draw(figure, rows), notes)
 
 
