@@ -104,7 +104,12 @@ class _Contest:
                 "same_distances": bool(np.array_equal(found[name], found["hashneg"])),
                 "build_s": self.built.get(name, math.nan),
             }  # fmt: skip
-        if cell.data == "random" and cell.k == 10 and cell.threads == 1:
+        if (
+            cell.data == "random"
+            and cell.k == 10
+            and cell.threads == 1
+            and cell.n == max(c.n for c in cells(self.setup))
+        ):
             yield self._kernel(cell, rates["hashneg"])
 
     def _contenders(self, cell: Cell) -> Iterator[tuple[str, tuple[Callable[[int], np.ndarray], int]]]:
