@@ -1,7 +1,10 @@
 """hashneg: hard negatives for contrastive learning, by binary codes and exact Hamming search.
 
-The names below are the public API. Each is imported when it is first used, so that
-``import hashneg`` costs no more than NumPy.
+Start with `mine_hard_negatives`, which goes the whole way from embeddings to negatives. Its parts are
+`BinaryQuantizer` (embeddings to `Codes`), `hamming_topk` and `HammingIndex` (exact search with exclusions), and
+`exact_topk` with `overlap_at_k` (how much the codes find of what the embeddings would).
+
+Each name is imported when it is first used, so that ``import hashneg`` costs no more than NumPy.
 """
 
 from importlib import import_module
@@ -47,7 +50,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 if TYPE_CHECKING:

@@ -165,14 +165,17 @@ def to_numpy(x: Any, name: str) -> np.ndarray:
 def integers(x: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
     """View an integer array (or a sequence of ints) as int64; None in `shape` takes any length."""
     if isinstance(x, (list, tuple, range)):
-        x = np.asarray(x, dtype=None if len(x) else np.int64)
+        try:
+            x = np.asarray(x, dtype=None if len(x) else np.int64)
+        except ValueError:
+            raise ValueError(f"{name} has rows of different lengths; pad them with -1") from None
     values = to_numpy(x, name)
     if values.dtype.kind not in "iu" or is_bfloat16(x):
         fix = ""
-        if "label" in name:
-            fix = "; turn names into integers with numpy.unique(labels, return_inverse=True)[1]"
+        if "label" in name and values.dtype.kind not in "fb":
+            fix = "; turn names into integers with numpy.unique(labels, return_inverse=True)[1], both sides in one call"
         raise TypeError(f"{name} must hold integers, got {describe(x)}{fix}")
-    wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+    wanted = "(" + ", ".join("m" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
     if values.ndim != len(shape) or any(s not in (None, v) for s, v in zip(shape, values.shape, strict=True)):
         raise ValueError(f"{name} must have shape {wanted}, got {describe(x)}")
     if values.dtype == np.uint64 and values.size and int(values.max()) > np.iinfo(np.int64).max:
@@ -339,4 +342,6 @@ def _tamed(rows: np.ndarray) -> np.ndarray:
 
 def embeddings(x: Any, name: str) -> Embeddings:
     """Check an embedding matrix at the boundary; an `Embeddings` passes through."""
+    if isinstance(x, (list, tuple)) and x and framework_of(x[0]) and np.ndim(x[0]) != 2:
+        raise TypeError(f"{name} must be an (n, d) array, got a {type(x).__name__} of rows; join them with stack()")
     return x if isinstance(x, Embeddings) else Embeddings(x, name)

@@ -34,8 +34,7 @@ class Codes:
     TypeError
         If `data` is not a uint8 array.
     ValueError
-        If the width does not fit `n_bits`, or a padding bit is set
-        (`Codes.from_packbits` clears them).
+        If the width does not fit `n_bits`, or a bit beyond `n_bits` is set.
 
     Examples
     --------
@@ -55,10 +54,10 @@ class Codes:
                 f"data must have shape (n, {width_of(n_bits)}) for n_bits={n_bits}, got {arrays.describe(data)}"
             )
         host = np.ascontiguousarray(host)
-        if checks.values_are_checked() and n_bits % 8 and np.any(host[:, -1] >> (n_bits % 8)):
+        if checks.values_are_checked() and _padding_is_set(host, n_bits):
             raise ValueError(
-                f"data has bits set beyond n_bits={n_bits}; pass it through Codes.from_packbits, which clears them, "
-                "or give the true n_bits"
+                f"data has bits set beyond n_bits={n_bits}, which the low-bit-first order leaves zero; take codes of "
+                "another order in through Codes.from_packbits, or give the true n_bits"
             )
         self.data = data
         self.n_bits = n_bits
@@ -85,8 +84,8 @@ class Codes:
         Parameters
         ----------
         data : array, uint8 or int8 (n, ceil(n_bits/8))
-            uint8 from `numpy.packbits`, FAISS (``bitorder="little"``) or sentence-transformers "ubinary"
-            (``bitorder="big"``); int8 is taken for sentence-transformers "binary", which is the byte - 128.
+            uint8 from FAISS ("little"), from `numpy.packbits` or sentence-transformers "ubinary" (both "big", unless
+            told otherwise); int8 is taken for sentence-transformers "binary" ("big"), which is the byte - 128.
         n_bits : int
         bitorder : "little" or "big"
             Whether the first bit is the low or the high bit of its byte.
@@ -94,7 +93,14 @@ class Codes:
         Returns
         -------
         Codes
-            Padding bits are cleared.
+
+        Raises
+        ------
+        TypeError
+            If `data` is not uint8 or int8.
+        ValueError
+            If the width does not fit `n_bits`, or a bit beyond `n_bits` is set: then `bitorder` or `n_bits` is
+            probably wrong.
 
         Examples
         --------
@@ -121,8 +127,11 @@ class Codes:
         if bitorder == "big":
             host = _BIT_REVERSED[host]
         host = np.array(host, order="C")
-        if n_bits % 8:
-            host[:, -1] &= np.uint8((1 << (n_bits % 8)) - 1)
+        if checks.values_are_checked() and _padding_is_set(host, n_bits):
+            raise ValueError(
+                f"data has bits set beyond n_bits={n_bits} under bitorder={bitorder!r}; numpy.packbits and "
+                "sentence-transformers put the first bit high (bitorder='big'), FAISS puts it low"
+            )
         return cls._of(host, n_bits, data)
 
     def to_packbits(self, bitorder: str = "little") -> Any:
@@ -246,6 +255,10 @@ _BIT_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None
 
 def _pack_signs(x: np.ndarray) -> np.ndarray:
     return np.packbits(x >= 0, axis=1, bitorder="little")
+
+
+def _padding_is_set(host: np.ndarray, n_bits: int) -> bool:
+    return bool(n_bits % 8 and np.any(host[:, -1] >> (n_bits % 8)))
 
 
 def width_of(n_bits: int) -> int:

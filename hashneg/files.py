@@ -33,7 +33,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise ValueError(f"path {str(path)!r} is not an ordinary file, and would be replaced by one")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist")
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".hashneg.{secrets.token_hex(8)}.tmp")
     temporary.touch(0o666, exist_ok=False)
     mode = temporary.stat().st_mode & 0o777  # what the umask leaves
     try:

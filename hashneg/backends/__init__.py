@@ -39,6 +39,9 @@ TABLE: dict[tuple[str, str], str] = {
 
 _NEEDS = {"reference": "numpy", "cpu": "numba"}
 _PREFERENCE = ("cpu", "reference")
+_ELSEWHERE = ("numba_cuda", "cupy")  # names of the design that this version has no code for
+_NO_GPU = "this version of hashneg has no GPU backend"
+_NAMES = ("auto", *_PREFERENCE, *_ELSEWHERE)
 
 
 class Backend(NamedTuple):
@@ -75,7 +78,8 @@ def available() -> list[Backend]:
     >>> [b.name for b in hn.backends() if b.available]
     ['cpu', 'reference']
     """
-    return [Backend(name, not _why_missing(name), _why_missing(name)) for name in _PREFERENCE]
+    here = [Backend(name, not _why_missing(name), _why_missing(name)) for name in _PREFERENCE]
+    return here + [Backend(name, False, _NO_GPU) for name in _ELSEWHERE]
 
 
 @lru_cache(maxsize=1)
@@ -99,11 +103,13 @@ def choose_backend(backend: str = "auto") -> str:
         If the backend that was asked for cannot run here.
     """
     origin = "backend"
-    if checks.choice(backend, origin, ["auto", *_PREFERENCE]) == "auto":
+    if checks.choice(backend, origin, _NAMES) == "auto":
         origin = "HASHNEG_BACKEND"
-        backend = checks.choice(os.environ.get(origin) or "auto", origin, ["auto", *_PREFERENCE])
+        backend = checks.choice(os.environ.get(origin) or "auto", origin, _NAMES)
     if backend == "auto":
         return _automatic()
+    if backend in _ELSEWHERE:
+        raise RuntimeError(f"{origin}={backend!r}: {_NO_GPU}; see hashneg.backends()")
     if why := _why_missing(backend):
         raise RuntimeError(f"{origin}={backend!r} {why}; see hashneg.backends()")
     return backend

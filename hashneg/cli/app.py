@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from hashneg import __version__
 from hashneg.cli.console import Console
 from hashneg.cli.demo import demo
 from hashneg.cli.guard import explain, stop_code, stop_signals
@@ -25,6 +26,9 @@ app = typer.Typer(
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
+    if arguments == ["--version"]:
+        print(f"hashneg {__version__}")
+        return 0
     try:
         with stop_signals():
             result = app(args=arguments or ["--help"], prog_name="hashneg", standalone_mode=False)

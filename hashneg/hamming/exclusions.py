@@ -35,10 +35,10 @@ def build(
     if query_ids is not None:
         query_ids = _ids(query_ids, "query_ids", (n_queries,), n_rows)
     if query_labels is not None:
-        query_labels = arrays.integers(query_labels, "query_labels", (n_queries,))
-        database_labels = arrays.integers(database_labels, "database_labels", (n_rows,))
+        query_labels = np.ascontiguousarray(arrays.integers(query_labels, "query_labels", (n_queries,)))
+        database_labels = np.ascontiguousarray(arrays.integers(database_labels, "database_labels", (n_rows,)))
     if exclude is not None:
-        exclude = np.sort(_ids(exclude, "exclude", (n_queries, None), n_rows), axis=1)
+        exclude = np.ascontiguousarray(np.sort(_ids(exclude, "exclude", (n_queries, None), n_rows), axis=1))
     packed = False
     if allow is not None:
         allow, packed = _mask(allow, n_queries, n_rows)
@@ -46,22 +46,21 @@ def build(
 
 
 def _ids(values: Any, name: str, shape: tuple[int | None, ...], n_rows: int) -> np.ndarray:
-    ids = arrays.integers(values, name, shape)
+    ids = np.ascontiguousarray(arrays.integers(values, name, shape))
     check_ids(ids, name, n_rows)
     return ids
 
 
-def check_ids(ids: np.ndarray, name: str, n_rows: int) -> None:
-    """ValueError unless every id is a database row or -1."""
+def check_ids(ids: np.ndarray, name: str, n_rows: int, *, none: bool = True) -> None:
+    """ValueError unless every id is one of the rows or, with `none`, -1."""
     if not (checks.values_are_checked() and ids.size):
         return
-    wrong = (ids < NO_INDEX) | (ids >= n_rows)
+    wrong = (ids < (NO_INDEX if none else 0)) | (ids >= n_rows)
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = place[0] if len(place) == 1 else place
-        raise ValueError(
-            f"{name}[{where}] is {int(ids[place])}; ids must be database rows 0 to {n_rows - 1}, or -1 for none"
-        )
+        rule = f"ids must be rows 0 to {n_rows - 1}" + (", or -1 for none" if none else "")
+        raise ValueError(f"{name}[{where}] is {int(ids[place])}; {rule}")
 
 
 def _mask(allow: Any, n_queries: int, n_rows: int) -> tuple[np.ndarray, bool]:

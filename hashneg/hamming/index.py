@@ -130,6 +130,9 @@ class HammingIndex:
             distances int32 (nq, k), indices int64 (nq, k).
         """
         codes = self._same_bits(queries, "queries")
+        if (query_labels is None) != (self._labels is None):
+            have = "has labels, so query_labels must be given" if query_labels is None else "was made without labels"
+            raise ValueError(f"query_labels exclude only together with the labels of the index: the index {have}")
         masks = exclusions.build(
             len(codes), self.n_rows, query_ids=query_ids, query_labels=query_labels,
             database_labels=self._labels, exclude=exclude, allow=allow,
@@ -179,8 +182,12 @@ class HammingIndex:
         if grown.clustering is not None:
             grown.clustering = clustering.extend(grown.clustering, grown.codes, self.n_bits, _distances())
         added = np.arange(first, len(grown.codes))
-        self._write(grown, added)
-        self._database, self._labels = grown, all_labels  # last, so that a failure leaves the index as it was
+        try:
+            self._write(grown, added)
+        except BaseException:  # the layout is shared, and may hold some of the new rows
+            self._prepare()
+            raise
+        self._database, self._labels = grown, all_labels
         return added
 
     def remove(self, ids: Any) -> None:
@@ -192,7 +199,7 @@ class HammingIndex:
     def codes(self, ids: Any = None) -> Codes:
         """The codes of the rows `ids`, or of all rows, removed ones included."""
         rows = slice(None) if ids is None else self._rows(ids)
-        return Codes(self._database.codes[rows].copy(), self.n_bits)
+        return Codes(np.array(self._database.codes[rows]), self.n_bits)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write codes, labels and order as a safetensors file; the file is whole or absent."""
@@ -265,9 +272,7 @@ class HammingIndex:
 
     def _rows(self, ids: Any) -> np.ndarray:
         ids = arrays.integers(ids, "ids", (None,))
-        exclusions.check_ids(ids, "ids", self.n_rows)
-        if ids.size and ids.min() < 0:
-            raise ValueError(f"ids[{int(ids.argmin())}] is {int(ids.min())}; rows are numbered from 0")
+        exclusions.check_ids(ids, "ids", self.n_rows, none=False)
         return ids
 
     def _new_labels(self, labels: Any, n: int) -> np.ndarray:

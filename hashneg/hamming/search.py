@@ -230,7 +230,9 @@ def hamming_range(
             Database(database.host, database.n_bits), queries.host, search, thread_count(threads), meter
         )
     export = arrays.exporter(queries.data)
-    return CSR(export(indptr), export(indices + offset), export(distances))
+    if offset:
+        indices += offset
+    return CSR(export(indptr), export(indices), export(distances))
 
 
 def _search(

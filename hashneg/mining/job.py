@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -99,6 +100,12 @@ class MiningJob:
                 f"anchors have {self.anchors.shape[1]} dimensions, corpus has {self.corpus.shape[1]}; they must agree"
             )
         self.itself = corpus is None
+        if corpus is anchors and query_ids is None and positives is None:
+            warnings.warn(
+                "anchors and corpus are the same array, so an anchor is its own hardest negative; leave corpus out, or "
+                "pass query_ids",
+                stacklevel=3,
+            )
         self.k = checks.integer(k, "k", minimum=1)
         self.rerank = checks.integer(rerank, "rerank", minimum=0)
         self.similarity = checks.choice(similarity, "similarity", SIMILARITIES)
@@ -210,6 +217,8 @@ class MiningJob:
         if isinstance(quantizer, BinaryQuantizer):
             quantizer = copy(quantizer)  # one that is not fitted is fitted here, and stays as it is for the caller
         else:
+            if isinstance(quantizer, (str, bytes, float)) or quantizer is None:
+                raise TypeError(f"quantizer must be a number of bits or a BinaryQuantizer, got {quantizer!r}")
             quantizer = BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1), seed=self.seed)
         quantizer._backend = self.backend
         if quantizer.dim not in (None, self.corpus.shape[1]):
@@ -251,14 +260,12 @@ class MiningJob:
         if positives is None:
             return None
         shape: tuple[int | None, ...] = (len(self.anchors), None)
-        if getattr(positives, "ndim", None) == 1 or (
-            isinstance(positives, (list, tuple, range)) and np.ndim(positives) == 1
-        ):
+        flat = isinstance(positives, (list, tuple, range)) and not any(isinstance(i, (list, tuple)) for i in positives)
+        if flat or getattr(positives, "ndim", None) == 1:
             shape = shape[:1]
         ids = arrays.integers(positives, "positives", shape)
-        ids = ids[:, None] if ids.ndim == 1 else ids
         exclusions.check_ids(ids, "positives", len(self.corpus))
-        return ids
+        return ids[:, None] if ids.ndim == 1 else ids
 
     def _masks_of(self, start: int, stop: int) -> dict[str, Any]:
         """The exclusion arguments of the index search for a slice of the anchors."""

@@ -93,7 +93,11 @@ class MiningReport:
             ("negatives", f"{self.mined:,} of {self.n_anchors * self.k:,} asked for"),
             ("anchors short of k", f"{self.short:,}"),
         ]
-        rows += [(f"removed by {name}", f"{count:,}") for name, count in self.removed.items()]
+        rows += [
+            (f"removed by {name}", f"{count:,}")
+            for name, count in self.removed.items()
+            if count or name != "rank window"
+        ]
         for name, summary in (("positive scores", self.positives), ("negative scores", self.negatives)):
             if summary is not None:
                 q = summary.quantiles

@@ -37,9 +37,13 @@ def exact_scores(
 ) -> np.ndarray:
     """Cosine or dot product of anchor i with corpus row ids[i, j], float32 (m, p); NaN where `ids` is -1."""
     run = implementation("pair_scores", backend)
+    cosine = similarity == "cosine"
     matrix = corpus.in_memory
-    if matrix is not None and matrix.dtype == anchors.dtype:
-        return run(anchors, matrix, ids, similarity == "cosine", threads)
+    squares_may_overflow = cosine and anchors.dtype == np.float64
+    if matrix is not None and matrix.dtype == anchors.dtype and not squares_may_overflow:
+        return run(anchors, matrix, ids, cosine, threads)
+    if squares_may_overflow:
+        anchors = arrays.unit_rows(anchors)
     scores = np.empty(ids.shape, np.float32)
     step = max(1, _GATHER_BYTES // (max(1, ids.shape[1]) * corpus.shape[1] * anchors.dtype.itemsize))
     for start in range(0, len(ids), step):
@@ -47,10 +51,10 @@ def exact_scores(
         rows, which = np.unique(part, return_inverse=True)
         padded = int(len(rows) > 0 and rows[0] == NO_INDEX)
         gathered = corpus.take(rows[padded:]).astype(anchors.dtype, copy=False)
+        if squares_may_overflow:
+            gathered = arrays.unit_rows(gathered)
         which = which.reshape(part.shape) - padded  # the padding's place becomes -1 again
-        scores[start : start + step] = run(
-            anchors[start : start + step], gathered, which, similarity == "cosine", threads
-        )
+        scores[start : start + step] = run(anchors[start : start + step], gathered, which, cosine, threads)
     return scores
 
 

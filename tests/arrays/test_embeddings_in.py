@@ -128,7 +128,7 @@ def test_inputs_are_never_written_to(framework, backend):
     packed = np.arange(10, dtype=np.uint8).reshape(5, 2)
     for order in ("little", "big"):
         data = framework.array(packed)
-        hn.Codes.from_packbits(data, 11, bitorder=order).to_packbits("big")
+        hn.Codes.from_packbits(data, 16, bitorder=order).to_packbits("big")
         np.testing.assert_array_equal(framework.to_numpy(data), packed)
 
 

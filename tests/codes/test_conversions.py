@@ -38,20 +38,30 @@ def test_codes_equal_numpy_packbits(bits):
 
 
 @given(bits=strategies.bit_matrices(), order=st.sampled_from(BITORDERS), seed=st.integers(0, 99))
-def test_dirty_padding_of_foreign_codes_is_cleared(bits, order, seed):
+def test_dirty_padding_of_foreign_codes_is_refused(bits, order, seed):
+    """Clearing it would hide a wrong order or a wrong number of bits."""
     n_bits = bits.shape[1]
     noise = np.random.default_rng(seed).random((len(bits), -n_bits % 8)) < 0.5
     dirty = np.packbits(np.concatenate([bits, noise], axis=1), axis=1, bitorder=order)
     before = dirty.copy()
-    codes = hn.Codes.from_packbits(dirty, n_bits, bitorder=order)
-    np.testing.assert_array_equal(codes.to_signs(), signs_of(bits))
-    np.testing.assert_array_equal(codes.data, hn.Codes(codes.data, n_bits).data)
+    if noise.any():
+        with pytest.raises(ValueError, match=f"data has bits set beyond n_bits={n_bits} under bitorder='{order}'"):
+            hn.Codes.from_packbits(dirty, n_bits, bitorder=order)
+    else:
+        codes = hn.Codes.from_packbits(dirty, n_bits, bitorder=order)
+        np.testing.assert_array_equal(codes.to_signs(), signs_of(bits))
     np.testing.assert_array_equal(dirty, before)
+
+
+def test_numpy_packbits_taken_for_low_bit_first_is_refused():
+    packed = np.packbits(np.ones((3, 20), bool), axis=1)
+    with pytest.raises(ValueError, match=r"numpy\.packbits and sentence-transformers put the first bit high"):
+        hn.Codes.from_packbits(packed, 20)
 
 
 def test_dirty_padding_is_refused_where_memory_is_shared(framework):
     dirty = framework.array(np.array([[0, 0b0001_1111], [0, 0b0010_0000]], np.uint8))
-    with pytest.raises(ValueError, match=r"data has bits set beyond n_bits=13; pass it through Codes.from_packbits"):
+    with pytest.raises(ValueError, match=r"data has bits set beyond n_bits=13, .*Codes.from_packbits"):
         hn.Codes(dirty, 13)
     assert len(hn.Codes(dirty, 14)) == 2
 

@@ -15,7 +15,7 @@ CODES = np.arange(12, dtype=np.uint8).reshape(6, 2)
 
 def test_hn_backends_is_a_call_and_a_package():
     rows = hn.backends()
-    assert {row.name for row in rows} == {"reference", "cpu"}
+    assert {row.name for row in rows} == {"reference", "cpu", "numba_cuda", "cupy"}
     assert all(row.available == (row.why == "") for row in rows)
     assert next(row for row in rows if row.name == "reference").available
     assert hn.backends is backends
@@ -45,12 +45,21 @@ def test_the_environment_forces_a_backend(monkeypatch):
 
 
 def test_unknown_backends_raise(monkeypatch):
-    with pytest.raises(ValueError, match=r"backend must be one of \['auto', 'cpu', 'reference'\], got 'gpu'"):
+    with pytest.raises(ValueError, match=r"backend must be one of \['auto', 'cpu', 'reference', .*\], got 'gpu'"):
         hn.hamming_topk(CODES, CODES, 1, backend="gpu")
     with pytest.raises(TypeError, match="backend must be one of"):
         hn.hamming_topk(CODES, CODES, 1, backend=3)
     monkeypatch.setenv("HASHNEG_BACKEND", "gpu")
     with pytest.raises(ValueError, match=r"HASHNEG_BACKEND must be one of .*got 'gpu'"):
+        hn.hamming_topk(CODES, CODES, 1)
+
+
+@pytest.mark.parametrize("name", ["cupy", "numba_cuda"])
+def test_a_backend_that_is_not_in_this_version_says_so(monkeypatch, name):
+    with pytest.raises(RuntimeError, match=r"no GPU backend; see hashneg\.backends"):
+        hn.hamming_topk(CODES, CODES, 1, backend=name)
+    monkeypatch.setenv("HASHNEG_BACKEND", name)
+    with pytest.raises(RuntimeError, match=f"HASHNEG_BACKEND='{name}'"):
         hn.hamming_topk(CODES, CODES, 1)
 
 

@@ -111,9 +111,10 @@ def _fill(blocks, groups, codes_at, shape, order, alive, n_bits, planes):
         ones[:] = 0
         for column in range(0, n_bits, 64):
             square[:] = np.uint64(0)
+            in_code = ~np.uint64(0) >> np.uint64(max(0, column + 64 - n_bits))
             for lane in range(lanes):
                 row = order[first + lane] if len(order) else first + lane
-                square[lane] = _word(codes_at + row * width, column // 8, width)
+                square[lane] = _word(codes_at + row * width, column // 8, width) & in_code
                 ones[lane] += popcount(square[lane])
             _transpose(square)
             for j in range(min(64, n_bits - column)):

@@ -1,7 +1,7 @@
 """Matrix products in which a number does not depend on the place of its row or column.
 
 BLAS may sum a row differently when it stands elsewhere in a matrix, or when the matrix has another number of
-rows. Here every number is summed in the order of the dimensions: a row has one code, and equal rows have equal
+rows. Here every number is summed in one order: a row has one code, and equal rows have equal
 scores. A tile of sums stays in registers and leaves them less a threshold, as numbers or as bits.
 """
 
@@ -20,6 +20,7 @@ VECTOR_BYTES = 64 if _WIDE else 32
 PANEL_VECTORS = 2  # of columns
 TILE_ROWS = 12 if _WIDE else 6  # with 2 vectors of columns, the sums fill most of the 32 or 16 registers
 ROWS_AT_A_TIME = 8 * TILE_ROWS  # they and a panel share the L2 cache
+_SHORT = 64  # dimensions of a short sum
 
 _PANEL, _TILE = (0,) * PANEL_VECTORS, (0,) * TILE_ROWS  # tuples tell the compiler their lengths
 _I64 = ir.IntType(64)
@@ -29,7 +30,8 @@ _I64 = ir.IntType(64)
 def multiply_tile(typingctx, panel, tile, rows, out, x, dim, factors, levels, result):
     """Multiply a few rows with a panel of columns and subtract a level from every column.
 
-    Each number is summed in the order of the dimensions, whatever the place of its row.
+    Each number is summed in one order, whatever the place of its row: dimension by dimension in short sums, which
+    are added up in turn, so that rounding grows with the length of a short sum and not with the dimension.
 
     Parameters
     ----------
@@ -71,7 +73,17 @@ def multiply_tile(typingctx, panel, tile, rows, out, x, dim, factors, levels, re
             return following
 
         zero = ir.Constant(vector, [ir.Constant(number, 0.0)] * lanes)
-        sums = counted_loop(builder, _I64(0), n, [zero] * (n_rows * n_vectors), body)
+        zeros = [zero] * (n_rows * n_vectors)
+
+        def short_sums(chunk, totals):
+            first = builder.mul(chunk, _I64(_SHORT))
+            last = builder.add(first, _I64(_SHORT))
+            last = builder.select(builder.icmp_signed("<", last, n), last, n)
+            sums = counted_loop(builder, first, last, zeros, body)
+            return [builder.fadd(total, part) for total, part in zip(totals, sums, strict=True)]
+
+        n_chunks = builder.sdiv(builder.add(n, _I64(_SHORT - 1)), _I64(_SHORT))
+        sums = counted_loop(builder, _I64(0), n_chunks, zeros, short_sums)
         level = [load(builder.inttoptr(levels_at, vector.as_pointer()), _I64(v)) for v in range(n_vectors)]
         stored = ir.IntType(lanes) if as_bits else vector
         place = builder.inttoptr(result_at, stored.as_pointer())
@@ -107,7 +119,7 @@ def multiply(rows: np.ndarray, panels: np.ndarray, levels: np.ndarray, out: np.n
 
     `out` is (n, m) of the dtype of `rows`, or uint8 (n, ceil(m/8)) for the bits "not negative", low bit first.
     """
-    _multiply(_PANEL, _TILE, rows, panels, levels, out)
+    _multiply(_PANEL, _TILE, np.ascontiguousarray(rows), np.ascontiguousarray(panels), levels, out)
 
 
 @njit(nogil=True, cache=True)

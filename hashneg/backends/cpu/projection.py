@@ -37,6 +37,7 @@ def encode(rows: np.ndarray, projection: Projection) -> np.ndarray:
 
 
 def _apply(rows: np.ndarray, projection: Projection, dtype: np.dtype) -> np.ndarray:
+    rows = np.ascontiguousarray(rows)  # the kernels read by address
     n_bits = len(projection.thresholds)
     thresholds = projection.thresholds.astype(rows.dtype)
     if projection.kind == "identity":

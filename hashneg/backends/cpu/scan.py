@@ -122,14 +122,13 @@ def take_survivors(
 @njit(nogil=True, cache=True)
 def scan_in_order(
     planes, words, blocks, first_block, last_block, step, n_bits, offsets, plans, masks, k, mode, state, histograms,
-    begins, room, distances, rows,
+    begins, room, distances, rows, scratch,
 ):  # fmt: skip
     """All queries of a tile against every `step`-th of the blocks first_block..last_block-1, in index order.
 
     The queries share a block while it is in the cache.
     """
-    n_planes, n_words = len(planes), len(words)
-    scratch = np.empty((n_planes + 1) * n_words, np.uint64)
+    n_words = len(words)
     scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
     block_bytes = blocks.shape[1] * 8 * n_words
     order = np.empty(0, np.int64)
@@ -152,14 +151,13 @@ def scan_in_order(
 @njit(nogil=True, cache=True)
 def scan_by_bound(
     planes, words, blocks, n_bits, offsets, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
-    histograms, begins, room, distances, rows,
+    histograms, begins, room, distances, rows, scratch,
 ):  # fmt: skip
     """Every query against the blocks of a clustered database, the most promising first.
 
     A block whose lower bound exceeds the limit holds nothing of use, and is passed over.
     """
-    n_planes, n_words = len(planes), len(words)
-    scratch = np.empty((n_planes + 1) * n_words, np.uint64)
+    n_words = len(words)
     scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
     block_bytes = blocks.shape[1] * 8 * n_words
     for q in range(len(plans)):

@@ -44,10 +44,12 @@ def topk(
     if not (len(queries) and len(database.codes)):
         meter.advance(len(queries))
         return out
-    few = database.layout is None and len(queries) <= _FEW_QUERIES
+    few = database.layout is None and database.clustering is None and len(queries) <= _FEW_QUERIES
     layout = None if few else _layout(database)
     room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
     step = int(np.clip(_TILE_BYTES // (12 * room), 1, _TILE_QUERIES))
+    if database.clustering is not None:  # a tile holds a bound and a place for every query and block
+        step = int(np.clip(_TILE_BYTES // (24 * len(database.clustering.centers)), 1, step))
     step = max(1, min(step, -(-len(queries) // threads)))
     tiles = [(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
     ordered = database.clustering is None
@@ -189,7 +191,7 @@ class _Tile:
         scan.scan_in_order(
             *self._shape(), self.layout.blocks, first_block, last_block, step, self.search.n_bits, *self._plan(),
             self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins, self.room,
-            self.distances, self.rows,
+            self.distances, self.rows, self._scratch(),
         )  # fmt: skip
 
     def _scan_by_bound(self) -> None:
@@ -203,8 +205,13 @@ class _Tile:
         scan.scan_by_bound(
             *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table,
             self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
-            self.histograms, self.begins, self.room, self.distances, self.rows,
+            self.histograms, self.begins, self.room, self.distances, self.rows, self._scratch(),
         )  # fmt: skip
+
+    def _scratch(self) -> np.ndarray:
+        """Room for the counters and marks of a block, made here so that it outlives the kernel that reads it."""
+        assert self.layout is not None
+        return np.empty((self.layout.planes + 1) * self.layout.words, np.uint64)
 
     def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""

@@ -31,7 +31,7 @@ def pair_scores(anchors: np.ndarray, rows: np.ndarray, which: np.ndarray, cosine
     return scores
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _pair_scores(anchors, rows, which, cosine, scores):
     """Products of float32 numbers are exact in float64, so that equal similarities come out equal."""
     dim = anchors.shape[1]
@@ -42,11 +42,11 @@ def _pair_scores(anchors, rows, which, cosine, scores):
             own += np.float64(anchors[i, t]) * np.float64(anchors[i, t])
         for j in range(which.shape[1]):
             if j + _AHEAD < which.shape[1]:
-                ahead_at = rows_at + max(which[i, j + _AHEAD], 0) * row_bytes
+                ahead_at = rows_at + which[i, j + _AHEAD] * row_bytes  # of no row, harmless
                 for byte in range(0, row_bytes, _CACHE_LINE):
                     prefetch(ahead_at + byte)
             row = which[i, j]
-            if row == NO_INDEX:
+            if row < 0 or row >= len(rows):  # padding, or an id that nobody checked
                 scores[i, j] = np.nan
                 continue
             dot, other = 0.0, 0.0
@@ -57,7 +57,7 @@ def _pair_scores(anchors, rows, which, cosine, scores):
             if not cosine:
                 scores[i, j] = dot
             elif own > 0.0 and other > 0.0:
-                scores[i, j] = dot / np.sqrt(own * other)
+                scores[i, j] = dot / (np.sqrt(own) * np.sqrt(other))
             else:
                 scores[i, j] = 0.0
 
@@ -75,12 +75,12 @@ def update_best(
 
     `best` and `found` are sorted by (-score, index) and padded with NaN and -1.
     """
-    masks = Masks(exclusions).table
+    masks = Masks(exclusions)  # holds the arrays whose addresses are in its table
     queries = np.ascontiguousarray(queries, dtype=best.dtype)
     for first_tile in range(0, len(database), _TILE_ROWS):
         rows = database[first_tile : first_tile + _TILE_ROWS].astype(best.dtype, copy=False)
         panels = panels_of(rows, np.zeros(len(rows)))
-        _update(queries, len(rows), panels, first + first_tile, best, found, masks, threads)
+        _update(queries, len(rows), panels, first + first_tile, best, found, masks.table, threads)
 
 
 def _update(
@@ -114,6 +114,8 @@ def _merge(best, found, scores, first_query, first_row, masks):
             held -= 1
         for j in range(scores.shape[1]):
             score = scores[q, j]
+            if np.isnan(score):
+                continue
             if held == k and not score > best[q, k - 1]:
                 continue
             if is_excluded(masks, first_query + q, first_row + j):

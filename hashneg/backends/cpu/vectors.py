@@ -1,5 +1,8 @@
 """Vector instructions that Numba has no name for, written as LLVM IR.
 
+Kernels pass addresses, not arrays. Numba frees an array after its last use by name, and taking its address is a
+use that ends at once: take the address of an argument, or of an array that is used again behind the loop.
+
 The IR is that of a generic vector machine: LLVM compiles it to AVX-512, AVX2, NEON or SSE. Only the full
 adder is written twice, since AVX-512 has an instruction for any function of three bits.
 """

@@ -47,5 +47,5 @@ def _similarity(x: np.ndarray, rows: np.ndarray, cosine: bool) -> np.ndarray:
     dots = (rows * x).sum(axis=1)
     if not cosine:
         return dots
-    lengths = np.sqrt((rows * rows).sum(axis=1) * (x * x).sum())
+    lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((x * x).sum())
     return np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
