@@ -32,10 +32,11 @@ def main(arguments: list[str]) -> int:
         if hasattr(module, "add_options"):
             module.add_options(of_name)
     options = parser.parse_args(arguments)
+    foreign_load = setup.foreign_load()
     found = modules[options.name].run(
         setup.set_up(options.size, options.seconds, options.threads, not options.no_peers), options
     )
-    header = setup.header()
+    header = [*setup.header(), foreign_load()]
     report.show(found, header)
     command = shlex.join(["python", "-m", "benchmarks", *_without_results(arguments)])
     report.save(found, options.name, command, header, options.results)

@@ -6,7 +6,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -113,6 +114,30 @@ def header() -> list[str]:
         f"versions: Python {platform.python_version()}, {', '.join(_versions())}",
         f"BLAS kernel chosen by the processor: {_blas()}",
     ]
+
+
+def foreign_load() -> Callable[[], str]:
+    """Begin to watch what other programs take from the machine; the result tells it in a line, so far as /proc does."""
+    begun, at = _foreign_seconds(), time.monotonic()
+
+    def tell() -> str:
+        now = _foreign_seconds()
+        if begun is None or now is None:
+            return "other programs: unknown"
+        share = max(now - begun, 0.0) / max(time.monotonic() - at, 1e-9)
+        return f"other programs used {share:.2f} cores meanwhile"
+
+    return tell
+
+
+def _foreign_seconds() -> float | None:
+    """Processor time of everything but this process and its ended children, since the machine was started."""
+    statistics = Path("/proc/stat")
+    if not statistics.exists():
+        return None
+    user, nice, system, _idle, _waiting, interrupts, soft, *_ = statistics.read_text().split()[1:9]
+    busy = sum(map(int, (user, nice, system, interrupts, soft))) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])
 
 
 def processor() -> str:

@@ -52,6 +52,17 @@ def test_the_processor_chooses_the_blas_kernel(tmp_path: Path) -> None:
     assert "Nehalem" not in done.stdout
 
 
+def test_the_header_tells_what_other_programs_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import setup
+
+    seconds = iter((100.0, 102.0))
+    monkeypatch.setattr(setup, "_foreign_seconds", lambda: next(seconds))
+    clock = iter((5.0, 9.0))
+    monkeypatch.setattr(setup.time, "monotonic", lambda: next(clock))
+    assert setup.foreign_load()() == "other programs used 0.50 cores meanwhile"
+
+
 def test_probe_is_found_by_bisection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks.scaling import exponent, fewest_blocks
