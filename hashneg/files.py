@@ -34,9 +34,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r} lies in a folder that does not exist")
     temporary = target.with_name(f".hashneg.{secrets.token_hex(8)}.tmp")
-    temporary.touch(0o666, exist_ok=False)
-    mode = temporary.stat().st_mode & 0o777  # what the umask leaves
     try:
+        temporary.touch(0o666, exist_ok=False)
+        mode = temporary.stat().st_mode & 0o777  # what the umask leaves
         yield temporary
         temporary.chmod(mode)  # some writers make private files of their own
         with open(temporary, "rb+") as written:
