@@ -49,10 +49,7 @@ class Codes:
         host = arrays.to_numpy(data, "data")
         if host.dtype != np.uint8:
             raise TypeError(f"data must be uint8, got {arrays.describe(data)}")
-        if host.ndim != 2 or host.shape[1] != width_of(n_bits):
-            raise ValueError(
-                f"data must have shape (n, {width_of(n_bits)}) for n_bits={n_bits}, got {arrays.describe(data)}"
-            )
+        _check_width(host, n_bits, data)
         host = np.ascontiguousarray(host)
         if checks.values_are_checked() and _padding_is_set(host, n_bits):
             raise ValueError(
@@ -118,10 +115,7 @@ class Codes:
         host = arrays.to_numpy(data, "data")
         if host.dtype not in (np.uint8, np.int8):
             raise TypeError(f"data must be uint8 or int8, got {arrays.describe(data)}")
-        if host.ndim != 2 or host.shape[1] != width_of(n_bits):
-            raise ValueError(
-                f"data must have shape (n, {width_of(n_bits)}) for n_bits={n_bits}, got {arrays.describe(data)}"
-            )
+        _check_width(host, n_bits, data)
         if host.dtype == np.int8:
             host = host.view(np.uint8) ^ np.uint8(0x80)
         if bitorder == "big":
@@ -255,6 +249,13 @@ _BIT_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None
 
 def _pack_signs(x: np.ndarray) -> np.ndarray:
     return np.packbits(x >= 0, axis=1, bitorder="little")
+
+
+def _check_width(host: np.ndarray, n_bits: int, data: Any) -> None:
+    if host.ndim != 2 or host.shape[1] != width_of(n_bits):
+        raise ValueError(
+            f"data must have shape (n, {width_of(n_bits)}) for n_bits={n_bits}, got {arrays.describe(data)}"
+        )
 
 
 def _padding_is_set(host: np.ndarray, n_bits: int) -> bool:

@@ -154,16 +154,13 @@ class MiningJob:
             for _, block in corpus.blocks(block_rows(corpus.shape[1])):
                 fresh.partial_fit(block)
                 meter.advance(len(block))
-            if fresh.dim is None:
-                fresh.fit(corpus)  # which says what is wrong with an empty corpus
             self.quantizer = fresh
 
     def prepare(self, progress: Progress = False) -> None:
         """Fit the quantizer on the corpus, unless it is fitted, and lay out the corpus codes."""
-        self.fit()
-        corpus = self.corpus.normalize()
+        self.fit(progress)
         with self._timed("encode"):
-            self._codes = self._encode(corpus, progress)
+            self._codes = self._encode(self.corpus.normalize(), progress)
         with self._timed("index"):
             order = "clustered" if self.probe < 1 else "given"
             self._index = HammingIndex(self._codes, self.masks["database_labels"], order=order)

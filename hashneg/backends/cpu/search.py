@@ -51,7 +51,7 @@ def topk(
     if database.clustering is not None:  # a tile holds a bound and a place for every query and block
         step = int(np.clip(_TILE_BYTES // (24 * len(database.clustering.centers)), 1, step))
     step = max(1, min(step, -(-len(queries) // threads)))
-    tiles = [(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
+    tiles = _tiles(len(queries), step)
     ordered = database.clustering is None
     shares = _shares(len(database.codes), -(-threads // len(tiles))) if ordered else [(0, len(database.codes))]
     parts = [out] + [(out[0].copy(), out[1].copy()) for _ in shares[1:]]
@@ -76,7 +76,7 @@ def range_search(
         return indptr, np.empty(0, np.int64), np.empty(0, np.int32)
     layout = _layout(database)
     step = max(1, min(_TILE_QUERIES, -(-len(queries) // threads)))
-    tiles = [(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
+    tiles = _tiles(len(queries), step)
 
     def count(tile: tuple[int, int]) -> None:
         start, stop = tile
@@ -120,6 +120,10 @@ class _Tile:
         self.distances = np.empty(n * room, np.int32)
         self.rows = np.empty(n * room, np.int64)
         selection.start(self.state, self.histograms, np.full(n, search.max_distance))
+        if layout is not None:
+            self._offsets, self._plans = self._planned(layout)
+            # counters and marks of a block; made here so that they outlive the kernel that reads them by address
+            self._scratch = np.empty((layout.planes + 1) * layout.words, np.uint64)
 
     def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
         """The k best of the rows of a share of the database."""
@@ -189,9 +193,9 @@ class _Tile:
     def _scan(self, first_block: int, last_block: int, mode: int, step: int = 1, k: int | None = None) -> None:
         assert self.layout is not None
         scan.scan_in_order(
-            *self._shape(), self.layout.blocks, first_block, last_block, step, self.search.n_bits, *self._plan(),
-            self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins, self.room,
-            self.distances, self.rows, self._scratch(),
+            *self._shape(), self.layout.blocks, first_block, last_block, step, self.search.n_bits, self._offsets,
+            self._plans, self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins,
+            self.room, self.distances, self.rows, self._scratch,
         )  # fmt: skip
 
     def _scan_by_bound(self) -> None:
@@ -203,34 +207,33 @@ class _Tile:
         visits = np.argsort(to_centers, axis=1, kind="stable")
         least = int(np.ceil(self.search.probe * len(clusters.centers)))
         scan.scan_by_bound(
-            *self._shape(), self.layout.blocks, self.search.n_bits, *self._plan(), self.masks.table,
+            *self._shape(), self.layout.blocks, self.search.n_bits, self._offsets, self._plans, self.masks.table,
             self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
-            self.histograms, self.begins, self.room, self.distances, self.rows, self._scratch(),
+            self.histograms, self.begins, self.room, self.distances, self.rows, self._scratch,
         )  # fmt: skip
-
-    def _scratch(self) -> np.ndarray:
-        """Room for the counters and marks of a block, made here so that it outlives the kernel that reads it."""
-        assert self.layout is not None
-        return np.empty((self.layout.planes + 1) * self.layout.words, np.uint64)
 
     def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""
         assert self.layout is not None
         return (0,) * self.layout.planes, (0,) * self.layout.words
 
-    def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        assert self.layout is not None
+    def _planned(self, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+        """The rows to add for every query, and how to read its counters; see `scan.plan_queries`."""
         n_bits, projected = self.search.n_bits, self.search.metric == "projected"
         most = n_bits if projected else n_bits // 2
-        dtype = np.uint16 if n_bits * self.layout.words < 2**16 else np.uint32
+        dtype = np.uint16 if n_bits * layout.words < 2**16 else np.uint32
         offsets = np.empty((len(self.queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
-        plans = np.empty((len(self.queries), scan.LEVELS + self.layout.planes), np.int64)
-        scan.plan_queries(self.queries, n_bits, projected, self.layout.words, offsets, plans)
+        plans = np.empty((len(self.queries), scan.LEVELS + layout.planes), np.int64)
+        scan.plan_queries(self.queries, n_bits, projected, layout.words, offsets, plans)
         return offsets, plans
 
 
 def _layout(database: Database) -> Layout:
     return layouts.build(database) if database.layout is None else database.layout
+
+
+def _tiles(n: int, step: int) -> list[tuple[int, int]]:
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def _shares(n: int, wanted: int) -> list[tuple[int, int]]:
