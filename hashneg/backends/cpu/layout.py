@@ -49,6 +49,11 @@ class Layout:
     def lanes(self) -> int:
         return 64 * self.words
 
+    @property
+    def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""
+        return (0,) * self.planes, (0,) * self.words
+
 
 def planes_of(n_bits: int) -> int:
     """Bits of a counter that holds 0 .. n_bits + 1; at least 5, for the carries of a group of 16 rows."""

@@ -6,8 +6,10 @@ import numpy as np
 from numba import njit
 
 from hashneg.backends.cpu import selection
+from hashneg.backends.cpu.layout import Layout
 from hashneg.backends.cpu.selection import ACCEPTED, ANY, HELD, LIMIT
 from hashneg.backends.cpu.vectors import GROUP, count_and_compare, lane_counter, load64, lowest_bit
+from hashneg.backends.request import Search
 
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
@@ -15,6 +17,17 @@ SELECT, COUNT, COLLECT = range(3)
 # Columns of the plan of a query: distance = BASE + PARITY * (|x| mod 2) + FACTOR * counter. NEEDS_MORE says
 # that lanes of odd |x| must exceed the threshold; it and LEVELS, the bits of the threshold, follow the limit.
 GROUPS, BASE, PARITY, FACTOR, FLIP, ONES, NEEDS_MORE, LEVELS = range(8)
+
+
+def planned(queries: np.ndarray, search: Search, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """The rows to add for every query, and how to read its counters; see `plan_queries`."""
+    n_bits, projected = search.n_bits, search.metric == "projected"
+    most = n_bits if projected else n_bits // 2
+    dtype = np.uint16 if n_bits * layout.words < 2**16 else np.uint32
+    offsets = np.empty((len(queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
+    plans = np.empty((len(queries), LEVELS + layout.planes), np.int64)
+    plan_queries(queries, n_bits, projected, layout.words, offsets, plans)
+    return offsets, plans
 
 
 @njit(nogil=True, cache=True)
@@ -146,34 +159,3 @@ def scan_in_order(
                 planes, words, blocks_at + b * block_bytes, b, n_bits, plans, q, masks, order, k, True, mode, state,
                 histograms, begins[q], distances, rows, scratch_at,
             )  # fmt: skip
-
-
-@njit(nogil=True, cache=True)
-def scan_by_bound(
-    planes, words, blocks, n_bits, offsets, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
-    histograms, begins, room, distances, rows, scratch,
-):  # fmt: skip
-    """Every query against the blocks of a clustered database, the most promising first.
-
-    A block whose lower bound exceeds the limit holds nothing of use, and is passed over.
-    """
-    n_words = len(words)
-    scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
-    block_bytes = blocks.shape[1] * 8 * n_words
-    for q in range(len(plans)):
-        aim(plans, q, state[q, LIMIT], n_bits)
-        for visit in range(visits.shape[1]):
-            near = visits[q, visit]
-            if visit >= min_visits and state[q, ACCEPTED] >= k:
-                break
-            if bounds[q, near] > state[q, LIMIT]:
-                continue
-            for b in range(near * per_block, (near + 1) * per_block):
-                if not reaches(planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at):
-                    continue
-                if state[q, HELD] > room - 64 * n_words:
-                    selection.compact(state, q, distances, rows, begins[q], k, False)
-                take_survivors(
-                    planes, words, blocks_at + b * block_bytes, b, n_bits, plans, q, masks, order, k, False, SELECT,
-                    state, histograms, begins[q], distances, rows, scratch_at,
-                )  # fmt: skip

@@ -6,13 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from hashneg.backends.cpu import clustered, scan, selection
 from hashneg.backends.cpu import layout as layouts
-from hashneg.backends.cpu import scan, selection
-from hashneg.backends.cpu.distances import distances as all_distances
 from hashneg.backends.cpu.layout import Layout
 from hashneg.backends.cpu.rows import scan_rows
 from hashneg.backends.cpu.selection import Masks
-from hashneg.backends.cpu.vectors import GROUP
 from hashneg.backends.request import BLOCK_ROWS, NO_DISTANCE, NO_INDEX, Database, Search
 from hashneg.progress import Meter
 from hashneg.threads import run_tiles
@@ -44,16 +42,16 @@ def topk(
     if not (len(queries) and len(database.codes)):
         meter.advance(len(queries))
         return out
-    few = database.layout is None and database.clustering is None and len(queries) <= _FEW_QUERIES
+    if database.clustering is not None:
+        clustered.topk(database, _layout(database), queries, k, search, threads, meter, out)
+        return out
+    few = database.layout is None and len(queries) <= _FEW_QUERIES
     layout = None if few else _layout(database)
     room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
     step = int(np.clip(_TILE_BYTES // (12 * room), 1, _TILE_QUERIES))
-    if database.clustering is not None:  # a tile holds a bound and a place for every query and block
-        step = int(np.clip(_TILE_BYTES // (24 * len(database.clustering.centers)), 1, step))
     step = max(1, min(step, -(-len(queries) // threads)))
     tiles = _tiles(len(queries), step)
-    ordered = database.clustering is None
-    shares = _shares(len(database.codes), -(-threads // len(tiles))) if ordered else [(0, len(database.codes))]
+    shares = _shares(len(database.codes), -(-threads // len(tiles)))
     parts = [out] + [(out[0].copy(), out[1].copy()) for _ in shares[1:]]
 
     def work(task: tuple[int, int, int]) -> None:
@@ -121,13 +119,12 @@ class _Tile:
         self.rows = np.empty(n * room, np.int64)
         selection.start(self.state, self.histograms, np.full(n, search.max_distance))
         if layout is not None:
-            self._offsets, self._plans = self._planned(layout)
+            self._offsets, self._plans = scan.planned(self.queries, search, layout)
             # counters and marks of a block; made here so that they outlive the kernel that reads them by address
             self._scratch = np.empty((layout.planes + 1) * layout.words, np.uint64)
 
     def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
         """The k best of the rows of a share of the database."""
-        in_order = self.database.clustering is None
         if self.layout is None:
             codes = self.database.codes
             alive = np.empty(0, bool) if self.database.alive is None else self.database.alive
@@ -136,12 +133,10 @@ class _Tile:
                 self.masks.table, self.k, self.state, self.histograms, self.begins, self.room, self.distances,
                 self.rows,
             )  # fmt: skip
-        elif in_order:
-            self._select(share[0] // self.layout.lanes, -(-share[1] // self.layout.lanes))
         else:
-            self._scan_by_bound()
+            self._select(share[0] // self.layout.lanes, -(-share[1] // self.layout.lanes))
         selection.finish(
-            self.state, self.distances, self.rows, self.begins, self.k, in_order, self.search.n_bits + 1,
+            self.state, self.distances, self.rows, self.begins, self.k, True, self.search.n_bits + 1,
             out_distances, out_rows,
         )  # fmt: skip
 
@@ -193,39 +188,10 @@ class _Tile:
     def _scan(self, first_block: int, last_block: int, mode: int, step: int = 1, k: int | None = None) -> None:
         assert self.layout is not None
         scan.scan_in_order(
-            *self._shape(), self.layout.blocks, first_block, last_block, step, self.search.n_bits, self._offsets,
+            *self.layout.shape, self.layout.blocks, first_block, last_block, step, self.search.n_bits, self._offsets,
             self._plans, self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins,
             self.room, self.distances, self.rows, self._scratch,
         )  # fmt: skip
-
-    def _scan_by_bound(self) -> None:
-        assert self.layout is not None
-        clusters = self.database.clustering
-        assert clusters is not None
-        to_centers = all_distances(self.queries, clusters.centers, self.search.metric)
-        bounds = to_centers - clusters.radii
-        visits = np.argsort(to_centers, axis=1, kind="stable")
-        least = int(np.ceil(self.search.probe * len(clusters.centers)))
-        scan.scan_by_bound(
-            *self._shape(), self.layout.blocks, self.search.n_bits, self._offsets, self._plans, self.masks.table,
-            self.layout.order, bounds, visits, clusters.size // self.layout.lanes, least, self.k, self.state,
-            self.histograms, self.begins, self.room, self.distances, self.rows, self._scratch,
-        )  # fmt: skip
-
-    def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Tuples whose lengths tell the compiler the bits of a counter and the words of a vector."""
-        assert self.layout is not None
-        return (0,) * self.layout.planes, (0,) * self.layout.words
-
-    def _planned(self, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-        """The rows to add for every query, and how to read its counters; see `scan.plan_queries`."""
-        n_bits, projected = self.search.n_bits, self.search.metric == "projected"
-        most = n_bits if projected else n_bits // 2
-        dtype = np.uint16 if n_bits * layout.words < 2**16 else np.uint32
-        offsets = np.empty((len(self.queries), max(GROUP, -(-most // GROUP) * GROUP)), dtype)
-        plans = np.empty((len(self.queries), scan.LEVELS + layout.planes), np.int64)
-        scan.plan_queries(self.queries, n_bits, projected, layout.words, offsets, plans)
-        return offsets, plans
 
 
 def _layout(database: Database) -> Layout:
