@@ -32,6 +32,8 @@ _HOME_OF = {
     "mine_hard_negatives": "hashneg.mining",
     "HardNegatives": "hashneg.mining",
     "MiningReport": "hashneg.mining",
+    "CodeTable": "hashneg.table",
+    "Drift": "hashneg.table",
 }
 _MODULES = ("backends",)
 
@@ -70,3 +72,4 @@ if TYPE_CHECKING:
     )
     from hashneg.mining import HardNegatives, MiningReport, mine_hard_negatives
     from hashneg.quantize import BinaryQuantizer, ConstantBitWarning, NotFittedError
+    from hashneg.table import CodeTable, Drift

@@ -1,0 +1,418 @@
+"""CodeTable: one code for every row of a training set, written by the training steps themselves."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks
+from hashneg.arrays import Embeddings
+from hashneg.backends.request import NO_DISTANCE, NO_INDEX
+from hashneg.codes import Codes, width_of
+from hashneg.hamming import TopK, exclusions
+from hashneg.progress import Meter, Progress
+from hashneg.quantize import BinaryQuantizer, NotFittedError
+from hashneg.table import drift, state
+from hashneg.table import positives as pairing
+from hashneg.table import refresh as refreshing
+from hashneg.table.drift import Drift
+from hashneg.table.kept import KeptEmbeddings
+from hashneg.table.refresh import Source, ranges
+
+MODES = ("live", "epoch")
+
+
+class CodeTable:
+    """The codes of a whole training set, kept fresh while the model learns.
+
+    Parameters
+    ----------
+    n : int
+        Rows of the training set; ids are 0 .. n-1.
+    quantizer : int or BinaryQuantizer
+        Bits of the codes, or a quantizer; the table works on a copy of it.
+    mode : {"live", "epoch"}
+        "live": `update` writes codes at once, by thresholds that stay as they are until a `refresh` refits them.
+        "epoch": `update` keeps the embeddings in float16, and `refresh`, called at the end of an epoch, fits the
+        thresholds to them and rebuilds all codes. In between the codes stand still.
+    labels : array, int (n,), optional
+        Rows of a row's own label are never mined for it.
+
+    Attributes
+    ----------
+    n, n_bits : int
+    mode : str
+    quantizer : BinaryQuantizer
+    labels : int64 (n,) or None
+    version : int
+        How often the table was written to: calls of `update`, and of `refresh` with a source.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of the above.
+
+    See Also
+    --------
+    HardBatchSampler : which composes batches from what `mine` returns.
+
+    Notes
+    -----
+    Embeddings are quantized as given: for cosine similarity normalise them first. Rows that were never updated have
+    no code and are never returned.
+
+    Memory of a live table, in bytes for each row: n_bits/8 for the code, as much for the layout that is searched, and
+    at most 16 for the version, the label and bookkeeping. mode="epoch" keeps 2 d bytes beside these.
+
+    Any number of threads may mine one table; writing to it while another thread reads is not safe.
+
+    References
+    ----------
+    LSH hard negatives (arXiv 2505.17844): codes from the embeddings of the training passes, rebuilt after each epoch.
+    ANCE (arXiv 2007.00808): refreshing a share of the data at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, hashneg as hn
+    >>> x = np.random.default_rng(0).standard_normal((1000, 32), dtype=np.float32)
+    >>> table = hn.CodeTable(1000, hn.BinaryQuantizer(64).fit(x))
+    >>> for ids in np.arange(1000).reshape(10, 100):  # the batches of an epoch
+    ...     table.update(ids, x[ids])
+    >>> table.mine([0, 1, 2], k=5).indices.shape
+    (3, 5)
+    >>> table.version, table.ages([0, 999]).tolist()
+    (10, [9, 0])
+    """
+
+    def __init__(self, n: int, quantizer: int | BinaryQuantizer, *, mode: str = "live", labels: Any = None) -> None:
+        self.n = checks.integer(n, "n", minimum=0)
+        if not isinstance(quantizer, BinaryQuantizer):
+            quantizer = BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1))
+        self.mode = checks.choice(mode, "mode", MODES)
+        labels = None if labels is None else arrays.integers(labels, "labels", (self.n,))
+        self._quantizer = copy(quantizer)  # fitting replaces what a quantizer holds and writes to none of it
+        self._versions = np.zeros(self.n, np.int32)  # 0: no code yet
+        self._index = state.index(
+            np.zeros((self.n, width_of(self.n_bits)), np.uint8), self.n_bits, labels, self._versions
+        )
+        self._kept = KeptEmbeddings(self.n) if mode == "epoch" else None
+        self._pointer = 0  # the row that the next chunk of a refresh starts with
+        self.version = 0
+
+    @property
+    def n_bits(self) -> int:
+        return self._quantizer.n_bits
+
+    @property
+    def quantizer(self) -> BinaryQuantizer:
+        return copy(self._quantizer)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return self._index.labels
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        coded = int(np.count_nonzero(self._versions))
+        return f"CodeTable({self.n} x {self.n_bits} bits, mode={self.mode!r}; {coded} rows with a code)"
+
+    def update(self, ids: Any, embeddings: Any) -> None:
+        """Take in the embeddings of a training step. Of repeated ids the last wins.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+        embeddings : array, float (m, d)
+            As the step computed them; gradients are left alone.
+
+        Raises
+        ------
+        NotFittedError
+            If mode="live" and the quantizer has no thresholds yet.
+        TypeError, ValueError
+            If ids or embeddings are not what they should be, or do not fit each other.
+        """
+        ids, rows = self._batch(ids, embeddings)
+        version = np.int32(self.version + 1)
+        if self._kept is not None:
+            if self._kept.values is None:  # a shape that the quantizer cannot take is refused now, not after the epoch
+                self._encode(rows) if self._is_fitted else refreshing.unfitted(self._quantizer).partial_fit(rows)
+            self._kept.update(ids, rows, version)
+        else:
+            self._write(ids, self._encode(rows), version)
+        self.version += 1
+
+    def mine(
+        self,
+        ids: Any,
+        k: int,
+        *,
+        exclude: Any = None,
+        allow: Any = None,
+        max_distance: int | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        progress: Progress = False,
+    ) -> TopK:
+        """The k nearest rows of the rows `ids`, by their codes in the table.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+        k : int
+        exclude, allow, max_distance, backend, threads, progress
+            As in `hamming_topk`. The row itself and the rows of its label are always excluded.
+
+        Returns
+        -------
+        TopK
+            distances int32 (m, k) and indices int64 (m, k), of the framework of `ids`. Padded with 2**31 - 1 and -1,
+            throughout where the row itself has no code yet.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `hamming_topk`.
+        """
+        rows = self._ids(ids)
+        found = self._index.topk(
+            self._index.codes(rows), k, query_ids=rows, query_labels=None if self.labels is None else self.labels[rows],
+            exclude=exclude, allow=allow, max_distance=max_distance, backend=backend, threads=threads,
+            progress=progress,
+        )  # fmt: skip
+        unknown = self._versions[rows] == 0
+        found.distances[unknown], found.indices[unknown] = NO_DISTANCE, NO_INDEX
+        export = arrays.exporter(ids)
+        return TopK(export(found.distances), export(found.indices))
+
+    def hardest_positives(self, ids: Any, positives: Any = None) -> Any:
+        """The hardest positive of the rows `ids`: the one whose code is farthest away.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+        positives : array, int (m, p), optional
+            Rows that are positives of ids[i], padded with -1; the other rows of its label by default.
+
+        Returns
+        -------
+        array, int64 (m,)
+            Of the framework of `ids`. Ties go to the lower row; -1 where the row or all of its positives have no code.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids or positives are not what they should be, or the table has no labels and `positives` is missing.
+
+        References
+        ----------
+        LSH hard negatives (arXiv 2505.17844) takes the farthest image of a class as its positive.
+
+        Examples
+        --------
+        >>> import numpy as np, hashneg as hn
+        >>> x = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+        >>> table = hn.CodeTable(3, hn.BinaryQuantizer(2, rotation="identity", center=None).fit(x), labels=[0, 0, 0])
+        >>> table.update([0, 1, 2], x)
+        >>> table.hardest_positives([0, 1, 2]).tolist()
+        [2, 0, 0]
+        """
+        rows = self._ids(ids)
+        if positives is not None:
+            given = arrays.integers(positives, "positives", (len(rows), None))
+            exclusions.check_ids(given, "positives", self.n)
+            pairs = pairing.listed(given)
+        elif self.labels is not None:
+            pairs = pairing.of_same_label(rows, self.labels)
+        else:
+            raise ValueError("positives is missing: the table has no labels to tell them by")
+        return arrays.exporter(ids)(pairing.hardest(self._index, rows, self._versions > 0, pairs))
+
+    def refresh(
+        self,
+        source: Any = None,
+        *,
+        chunks: int = 1,
+        refit: bool = False,
+        batch_size: int = 1024,
+        progress: Progress = False,
+    ) -> np.ndarray:
+        """Rebuild codes: all of them from the kept embeddings ("epoch"), or some from fresh ones ("live").
+
+        Parameters
+        ----------
+        source : array, float (n, d), or function, for mode="live"
+            Embeddings of all rows, or a function that computes those of some: called with int64 ids (m,),
+            it returns a float array (m, d). mode="epoch" takes none: pass new embeddings to `update`, then refresh.
+        chunks : int
+            Refresh ceil(n / chunks) rows and go on behind them in the next call; the pointer is part of the state.
+        refit : bool
+            Fit the thresholds to the embeddings of all rows first, which are held in memory meanwhile; needs chunks=1.
+            mode="epoch" always refits, and so does a table whose quantizer was not fitted.
+        batch_size : int
+            Most rows that a function is called with.
+        progress : bool or callable
+            Show a progress bar, or call ``progress(done, total)``.
+
+        Returns
+        -------
+        int64 array
+            The rows whose codes are new, in order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it should be, or `source` is missing or not wanted. The table is as it was.
+        """
+        chunks = checks.integer(chunks, "chunks", minimum=1)
+        batch_size = checks.integer(batch_size, "batch_size", minimum=1)
+        if self._kept is not None:
+            if source is not None or chunks > 1:
+                raise ValueError("mode='epoch' rebuilds all codes from the embeddings it keeps; pass new ones to "
+                                 "update, and call refresh() without source and chunks")  # fmt: skip
+            return self._rebuild(self._kept)
+        if source is None:
+            raise ValueError("source is missing: mode='live' keeps no embeddings, so refresh needs those of all rows, "
+                             "or a function that computes them")  # fmt: skip
+        refit = refit or not self._is_fitted
+        if refit and chunks > 1:
+            raise ValueError(f"thresholds are fitted to all rows, so refit and an unfitted quantizer need chunks=1, "
+                             f"got {chunks}")  # fmt: skip
+        reader, count, version = Source(source, self.n), -(-self.n // chunks), np.int32(self.version + 1)
+        rows = (self._pointer + np.arange(count)) % max(self.n, 1)
+        if count:
+            cuts = list(ranges(self._pointer, count, self.n, batch_size))
+            with Meter(progress, count, "refreshing") as meter:
+                codes, self._quantizer = refreshing.from_source(reader, cuts, self._quantizer, refit, meter)
+            self._write(rows, codes, version)
+            self._pointer = (self._pointer + count) % self.n
+        self.version += 1
+        return rows
+
+    def drift(self, ids: Any, embeddings: Any) -> Drift:
+        """How far the model has moved away from the codes of some rows.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+            A sample of rows; a few hundred tell the mean angle to about a hundredth of a radian.
+        embeddings : array, float (m, d)
+            Their embeddings by the model of now.
+
+        Returns
+        -------
+        Drift
+            angle (the mean), angles (m,) and distances (m,), of the framework of `embeddings`.
+
+        Notes
+        -----
+        A bit of the code of a row differs with probability angle/pi (Charikar, STOC 2002), the angle being that
+        between the two embeddings less the center of the quantizer. So pi H / n_bits estimates it without bias.
+
+        Examples
+        --------
+        >>> import numpy as np, hashneg as hn
+        >>> x = np.random.default_rng(0).standard_normal((500, 64))
+        >>> table = hn.CodeTable(500, hn.BinaryQuantizer(256).fit(x))
+        >>> table.update(range(500), x)
+        >>> other = np.random.default_rng(1).standard_normal((500, 64))
+        >>> round(table.drift(range(500), x).angle, 3)
+        0.0
+        >>> moved = np.cos(0.3) * x + np.sin(0.3) * other
+        >>> round(table.drift(range(500), moved).angle, 1)
+        0.3
+        """
+        ids, rows = self._batch(ids, embeddings)
+        known = self._versions[ids] > 0
+        stored = self._index.codes(ids).host
+        fresh = self._encode(rows).host if known.any() else stored
+        return drift.measure(stored, fresh, known, self.n_bits, embeddings)
+
+    def refresh_due(self, ids: Any, embeddings: Any, *, max_angle: float = 0.2) -> bool:
+        """Whether the codes of a sample have drifted by more than `max_angle` on average.
+
+        Parameters
+        ----------
+        ids, embeddings
+            As in `drift`.
+        max_angle : float
+            In radians. The codes blur angles by up to pi / (2 sqrt(n_bits)) themselves, 0.1 at 256 bits, so that less
+            hardly changes what is mined.
+
+        Returns
+        -------
+        bool
+            True also where no row of the sample has a code.
+        """
+        max_angle = checks.real(max_angle, "max_angle", minimum=0.0)
+        return not self.drift(ids, embeddings).angle <= max_angle  # NaN: no codes
+
+    def versions(self, ids: Any = None) -> Any:
+        """The version of the table from which the codes of the rows `ids` (default all) stem, int64; 0 for no code."""
+        rows = slice(None) if ids is None else self._ids(ids)
+        return arrays.exporter(ids)(self._versions[rows].astype(np.int64))
+
+    def ages(self, ids: Any = None) -> Any:
+        """How many versions old the codes of the rows `ids` (default all) are, int64; -1 for no code."""
+        rows = slice(None) if ids is None else self._ids(ids)
+        stamps = self._versions[rows].astype(np.int64)
+        return arrays.exporter(ids)(np.where(stamps > 0, self.version - stamps, -1))
+
+    def codes(self, ids: Any = None) -> Codes:
+        """The codes of the rows `ids` (default all), in a copy; zeros for rows that have none."""
+        return self._index.codes(None if ids is None else self._ids(ids))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the table holds, in copies: numbers, strings, NumPy arrays, and a dict of these for the quantizer.
+
+        A table of the same n, mode and n_bits that loads it goes on exactly as this one would.
+        """
+        return state.of_table(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Become the table that `state_dict` describes; arrays may have become those of another framework.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not a state of a table of this n, mode and n_bits. The table is as it was.
+        """
+        self.__dict__.update(state.to_table(self, state_dict))
+
+    @property
+    def _is_fitted(self) -> bool:
+        return self._quantizer.dim is not None
+
+    def _encode(self, rows: Embeddings) -> Codes:
+        if not self._is_fitted:
+            raise NotFittedError("the quantizer of the table has no thresholds yet; refresh(embeddings of all rows) "
+                                 "fits it, or make the table with a fitted quantizer")  # fmt: skip
+        return self._quantizer.encode(rows)
+
+    def _write(self, ids: np.ndarray, codes: Codes, version: np.int32) -> None:
+        self._index.update(ids, codes)
+        self._versions[ids] = version
+
+    def _rebuild(self, kept: KeptEmbeddings) -> np.ndarray:
+        rows = kept.rows
+        if not len(rows):
+            raise ValueError("there is nothing to rebuild codes from: update the table during the epoch first")
+        codes, self._quantizer = refreshing.from_kept(kept, self._quantizer)
+        self._index.update(rows, codes)
+        self._versions[rows] = kept.versions[rows]
+        return rows
+
+    def _ids(self, ids: Any) -> np.ndarray:
+        rows = arrays.integers(ids, "ids", (None,))
+        exclusions.check_ids(rows, "ids", self.n, none=False)
+        return rows
+
+    def _batch(self, ids: Any, embeddings: Any) -> tuple[np.ndarray, Embeddings]:
+        numbers, rows = self._ids(ids), arrays.embeddings(embeddings, "embeddings")
+        if len(numbers) != len(rows):
+            raise ValueError(f"embeddings must have a row for each of the {len(numbers)} ids, got shape {rows.shape}")
+        return numbers, rows
