@@ -1,25 +1,29 @@
 """An order of the database in which a block of rows holds similar codes.
 
-Recursive bisection: a node is split by which of two opposite codes a row is closer to. All
-arithmetic is on integers, so the order is the same on every machine and backend.
+Recursive bisection splits the rows by which of two opposite codes they are closer to, into nodes of one to two
+blocks. Of a node only the block of rows closest to its center stays together; the others go back into a pool that is
+bisected anew. So a few rows far from everything do not widen the radii of all blocks, and a block is passed over
+about twice as often as without the pool. All arithmetic is on integers, so the order is the same on every machine
+and backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from hashneg.backends.request import BLOCK_ROWS, Clustering
 
-_SAMPLE = 1024
-_REFINEMENTS = 4
+_SAMPLE = 256  # rows that decide how a node is split
+_REFINEMENTS = 3
+_SUMMED_ROWS = 255  # of bytes 0 and 1, whose sums fit a byte
 
 Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def cluster(codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
-    """Order `codes` by recursive bisection into blocks of `BLOCK_ROWS` rows, all full but the last.
+    """Order `codes` into blocks of `BLOCK_ROWS` similar rows, all full but the last.
 
     Parameters
     ----------
@@ -27,18 +31,20 @@ def cluster(codes: np.ndarray, n_bits: int, distances: Distances) -> Clustering:
     n_bits : int
     distances : function of two sets of packed codes giving int32 (na, nb)
     """
-    order = np.arange(len(codes), dtype=np.int64)
-    nodes = [(0, len(codes))]
-    while nodes:
-        start, stop = nodes.pop()
-        if stop - start <= BLOCK_ROWS:
-            order[start:stop].sort()
-            continue
-        rows = order[start:stop]
-        order[start:stop] = rows[_side(codes[rows], n_bits, distances).argsort(kind="stable")]
-        n_blocks = -(-(stop - start) // BLOCK_ROWS)
-        middle = start + n_blocks // 2 * BLOCK_ROWS
-        nodes += [(start, middle), (middle, stop)]
+    blocks: list[np.ndarray] = []
+    pool = np.arange(len(codes), dtype=np.int64)
+    while len(pool) >= 2 * BLOCK_ROWS:
+        left = []
+        for rows in _bisected(pool, codes, n_bits, distances):
+            center = _majority(codes[rows], n_bits)[np.newaxis]
+            nearest = rows[_sorted(distances(center, codes[rows])[0], n_bits)]
+            blocks.append(nearest[:BLOCK_ROWS])
+            left.append(nearest[BLOCK_ROWS:])
+        pool = np.sort(np.concatenate(left))
+    if len(pool) > BLOCK_ROWS:
+        pool = pool[_sorted(_side(codes[pool], n_bits, distances), n_bits)]
+    blocks += [pool[:BLOCK_ROWS], pool[BLOCK_ROWS:]]
+    order = np.concatenate([np.sort(rows) for rows in blocks])
     return Clustering(order, BLOCK_ROWS, *_centers(codes, order, n_bits, distances, 0))
 
 
@@ -78,24 +84,43 @@ def checked(clustering: Clustering, codes: np.ndarray) -> Clustering:
     return clustering
 
 
+def _bisected(rows: np.ndarray, codes: np.ndarray, n_bits: int, distances: Distances) -> Iterator[np.ndarray]:
+    """Cut rows into nodes of at least one block and less than two."""
+    nodes = [rows]
+    while nodes:
+        rows = nodes.pop()
+        if len(rows) < 2 * BLOCK_ROWS:
+            yield rows
+            continue
+        rows = rows[_sorted(_side(codes[rows], n_bits, distances), n_bits)]
+        nodes += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+
+
 def _side(codes: np.ndarray, n_bits: int, distances: Distances) -> np.ndarray:
     """For every row, how much closer it is to the first of two opposite codes than to the second."""
     sample = codes[:: -(-len(codes) // _SAMPLE)]
+    half = len(sample) // 2
     pair = np.empty((2, codes.shape[1]), np.uint8)
     pair[0] = sample[distances(sample[:1], sample)[0].argmax()]
     pair[1] = sample[distances(pair[:1], sample)[0].argmax()]
     for _ in range(_REFINEMENTS):
-        closer = (distances(pair[:1], sample) - distances(pair[1:], sample))[0].argsort(kind="stable")
-        half = len(sample) // 2
-        pair[0] = _majority(sample[closer[:half]], n_bits)
-        pair[1] = _majority(sample[closer[half:]], n_bits)
-    return (distances(pair[:1], codes) - distances(pair[1:], codes))[0]
+        closer = sample[_sorted(np.subtract(*distances(pair, sample)), n_bits)]
+        pair[0], pair[1] = _majority(closer[:half], n_bits), _majority(closer[half:], n_bits)
+    return np.subtract(*distances(pair, codes))
+
+
+def _sorted(values: np.ndarray, n_bits: int) -> np.ndarray:
+    """The stable order of differences of distances; NumPy sorts 16-bit numbers many times faster."""
+    return values.astype(np.int16 if n_bits < 2**15 else np.int32).argsort(kind="stable")
 
 
 def _majority(codes: np.ndarray, n_bits: int) -> np.ndarray:
     """The code whose every bit is the one that most rows have."""
-    ones = np.unpackbits(codes, axis=1, count=n_bits, bitorder="little").sum(axis=0, dtype=np.int64)
-    return np.packbits(2 * ones >= len(codes), bitorder="little")
+    ones = np.zeros(8 * codes.shape[1], np.int64)
+    for start in range(0, len(codes), _SUMMED_ROWS):
+        bits = np.unpackbits(codes[start : start + _SUMMED_ROWS], axis=1, bitorder="little")
+        ones += bits.view(np.uint64).sum(axis=0, dtype=np.uint64).view(np.uint8)  # eight sums in a word
+    return np.packbits(2 * ones[:n_bits] >= len(codes), bitorder="little")
 
 
 def _centers(
