@@ -34,6 +34,7 @@ _HOME_OF = {
     "MiningReport": "hashneg.mining",
     "CodeTable": "hashneg.table",
     "Drift": "hashneg.table",
+    "HardBatchSampler": "hashneg.batches",
 }
 _MODULES = ("backends",)
 
@@ -57,6 +58,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from hashneg.backends import available as backends
+    from hashneg.batches import HardBatchSampler
     from hashneg.codes import Codes
     from hashneg.hamming import (
         CSR,

@@ -36,6 +36,11 @@ TABLE: dict[tuple[str, str], str] = {
     }.items()
     for backend in ("reference", "cpu")
 }
+#: Ids are on the host: batches are composed there, whatever device is searched on.
+TABLE |= {
+    ("compose_batches", backend): f"hashneg.backends.{backend}.batches:compose_batches"
+    for backend in ("reference", "cpu")
+}
 
 _NEEDS = {"reference": "numpy", "cpu": "numba"}
 _PREFERENCE = ("cpu", "reference")

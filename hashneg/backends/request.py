@@ -130,3 +130,25 @@ class Database:
     alive: np.ndarray | None = None
     clustering: Clustering | None = None
     layout: Any = None
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What batches are composed of; ids are 0 .. n-1.
+
+    Attributes
+    ----------
+    order : int64 (n,), all ids in the order in which they become anchors
+    neighbours : int64 (n, k), the candidates of every id, hardest first, padded with -1
+    labels : int64 (n,) of 0 .. n_labels-1, or None; no two ids of a batch share one
+    positives : int64 (n, m), padded with -1, or None; no two ids of a batch are positives of each other
+    batch_size : int, at least 1
+    n_hard : int, the most places of a batch that go to neighbours of its anchors
+    """
+
+    order: np.ndarray
+    neighbours: np.ndarray
+    labels: np.ndarray | None
+    positives: np.ndarray | None
+    batch_size: int
+    n_hard: int

@@ -227,10 +227,10 @@ class CodeTable:
             exclusions.check_ids(given, "positives", self.n)
             pairs = pairing.listed(given)
         elif self.labels is not None:
-            pairs = pairing.of_same_label(rows, self.labels)
+            pairs = pairing.SameLabel(self.labels).pairs(rows)
         else:
             raise ValueError("positives is missing: the table has no labels to tell them by")
-        return arrays.exporter(ids)(pairing.hardest(self._index, rows, self._versions > 0, pairs))
+        return arrays.exporter(ids)(pairing.farthest(self._index, rows, self._versions > 0, pairs))
 
     def refresh(
         self,

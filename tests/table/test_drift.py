@@ -85,7 +85,7 @@ def farthest(codes: np.ndarray, row: int, others: list[int]) -> int:
 
 @pytest.mark.parametrize("pairs", [5, 1 << 18])
 def test_the_hardest_positive_is_the_farthest(backend, pairs, monkeypatch):
-    monkeypatch.setattr("hashneg.table.positives._PAIRS", pairs)
+    monkeypatch.setattr("hashneg.table.positives._MOST_PAIRS", pairs)
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 40, 120)
     x = rng.integers(-1, 2, (120, 6)).astype(float)  # codes tie
