@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, str], str] = {
         "pair_scores": "similarity",
         "update_best": "similarity",
     }.items()
-    for backend in ("reference", "cpu")
+    for backend in ("reference", "cpu", "numba_cuda")
 }
 #: Ids are on the host: batches are composed there, whatever device is searched on.
 TABLE |= {
@@ -42,11 +42,12 @@ TABLE |= {
     for backend in ("reference", "cpu")
 }
 
-_NEEDS = {"reference": "numpy", "cpu": "numba"}
+_NEEDS = {"reference": "numpy", "cpu": "numba", "numba_cuda": "numba"}
 _PREFERENCE = ("cpu", "reference")
-_ELSEWHERE = ("numba_cuda", "cupy")  # names of the design that this version has no code for
-_NO_GPU = "this version of hashneg has no GPU backend"
-_NAMES = ("auto", *_PREFERENCE, *_ELSEWHERE)
+_ON_DEVICE = ("numba_cuda",)  # each has a module `device` with a function `why_missing`
+_ELSEWHERE = ("cupy",)  # names of the design that this version has no code for
+_NOT_HERE = "this version of hashneg has no such backend"
+_NAMES = ("auto", *_PREFERENCE, *_ON_DEVICE, *_ELSEWHERE)
 
 
 class Backend(NamedTuple):
@@ -66,7 +67,7 @@ def _why_missing(name: str) -> str:
         return f"needs {needed}, but {error.name} is not installed (pip install {error.name})"
     except Exception as error:  # numba refuses to be imported beside a NumPy that is too new for it
         return f"needs {needed}, which cannot be imported: {error}"
-    return ""
+    return import_module(f"hashneg.backends.{name}.device").why_missing() if name in _ON_DEVICE else ""
 
 
 def available() -> list[Backend]:
@@ -80,11 +81,11 @@ def available() -> list[Backend]:
     Examples
     --------
     >>> import hashneg as hn
-    >>> [b.name for b in hn.backends() if b.available]
+    >>> [b.name for b in hn.backends() if b.available][:2]
     ['cpu', 'reference']
     """
-    here = [Backend(name, not _why_missing(name), _why_missing(name)) for name in _PREFERENCE]
-    return here + [Backend(name, False, _NO_GPU) for name in _ELSEWHERE]
+    here = [Backend(name, not _why_missing(name), _why_missing(name)) for name in (*_PREFERENCE, *_ON_DEVICE)]
+    return here + [Backend(name, False, _NOT_HERE) for name in _ELSEWHERE]
 
 
 @lru_cache(maxsize=1)
@@ -114,7 +115,7 @@ def choose_backend(backend: str = "auto") -> str:
     if backend == "auto":
         return _automatic()
     if backend in _ELSEWHERE:
-        raise RuntimeError(f"{origin}={backend!r}: {_NO_GPU}; see hashneg.backends()")
+        raise RuntimeError(f"{origin}={backend!r}: {_NOT_HERE}; see hashneg.backends()")
     if why := _why_missing(backend):
         raise RuntimeError(f"{origin}={backend!r} {why}; see hashneg.backends()")
     return backend

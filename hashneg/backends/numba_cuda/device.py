@@ -1,0 +1,113 @@
+"""The device: launches, memory, and the callers' arrays. The only module that imports `cuda`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+#: Whether kernels run in the simulator, on arrays of the host. Numba reads the variable when it is imported.
+SIMULATED = bool(int(os.environ.get("NUMBA_ENABLE_CUDASIM") or 0))
+THREADS = 8 if SIMULATED else 128  # of a block; the simulator starts a thread of the system for each
+
+
+def why_missing() -> str:
+    """Why kernels cannot run here, or nothing."""
+    if SIMULATED:
+        return ""
+    if find_spec("numba_cuda") is None:
+        return "needs the package numba-cuda (pip install hashneg[cuda12] or hashneg[cuda13])"
+    try:
+        found = len(cuda.gpus)
+    except Exception as error:  # CudaSupportError, or what the driver's library raises while it is loaded
+        return f"needs a CUDA driver: {' '.join(str(error).split())}"
+    return "" if found else "needs a CUDA device: there is a driver, but it shows no device"
+
+
+def number() -> int:
+    """The number of the device that kernels run on."""
+    return 0 if SIMULATED else cuda.get_current_device().id
+
+
+def launch(kernel: Any, count: int, *arguments: Any) -> None:
+    """Run `kernel` in `count` threads or a few more, numbered by ``cuda.grid(1)``."""
+    if count:
+        kernel[-(-count // THREADS), THREADS](*arguments)
+
+
+def launch_blocks(kernel: Any, count: int, *arguments: Any) -> None:
+    """Run `kernel` in `count` blocks of threads, numbered by ``cuda.blockIdx.x``."""
+    if count:
+        kernel[count, THREADS](*arguments)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """New memory on the device; inside `memory`, so that running out of it is explained."""
+    return cuda.device_array(shape, np.dtype(dtype))
+
+
+def upload(values: Any) -> Any:
+    """An array that hashneg made, copied to the device unless it lies there."""
+    return cuda.to_device(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else view(values)
+
+
+def download(values: Any) -> np.ndarray:
+    """A copy on the host of an array that hashneg made."""
+    return values.copy_to_host()
+
+
+def view(x: Any) -> Any:
+    """A caller's array as kernels take it: its own memory, whatever its strides; in the simulator a copy."""
+    if SIMULATED:
+        return upload(x)
+    if not hasattr(x, "__cuda_array_interface__"):
+        raise RuntimeError(f"backend 'numba_cuda' computes on CUDA arrays, got {type(x)}; "
+                           "move the arrays to the device, or choose another backend")  # fmt: skip
+    return cuda.as_cuda_array(x)
+
+
+def result(x: Any) -> Any:
+    """A finished array as the public layer takes it: on the device, but for the simulator."""
+    return download(x) if SIMULATED else x
+
+
+@contextmanager
+def changing(x: Any, name: str) -> Iterator[Any]:
+    """A caller's array as kernels write to it."""
+    flags = getattr(x, "flags", None) if SIMULATED else None
+    interface = {} if SIMULATED else x.__cuda_array_interface__
+    if (flags is not None and not flags.writeable) or interface.get("data", (0, False))[1]:
+        raise ValueError(f"{name} is read-only, and the result is written to it")
+    seen = view(x)
+    yield seen
+    if SIMULATED:
+        x[...] = download(seen)
+
+
+@contextmanager
+def memory(task: str, rows: int, row_bytes: int, other_bytes: int = 0) -> Iterator[None]:
+    """Turn the driver's out-of-memory error into one that says what was needed and how many rows would fit.
+
+    Parameters
+    ----------
+    task : what is computed, for the message
+    rows, row_bytes : rows that the caller could hand over in chunks, and the bytes that one of them needs
+    other_bytes : needed whatever the chunk
+    """
+    try:
+        yield
+    except Exception as error:
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        free = cuda.current_context().get_memory_info().free
+        fitting = int(max(0, free - other_bytes) // max(1, row_bytes))
+        advice = f"chunks of {min(fitting, rows - 1)} rows would fit" if fitting and rows > 1 else "no chunk would fit"
+        raise MemoryError(
+            f"{task} of {rows} rows needs {rows * row_bytes + other_bytes} bytes of device memory and {free} are free; "
+            f"{advice}"
+        ) from error
