@@ -145,6 +145,7 @@ class HardBatchSampler:
     def __iter__(self) -> Iterator[np.ndarray]:
         """The batches of this epoch, int64 (batch_size,); from where it was left if a state was just loaded."""
         start, self._resume_at = self._resume_at, 0
+        self._position = start
         return self._walk(self.batches, start)
 
     def __repr__(self) -> str:
@@ -187,8 +188,8 @@ class HardBatchSampler:
 
         Notes
         -----
-        Neighbours tell little about positives, which are mostly left out of them. `CodeTable.hardest_positives` measures
-        the distance; pass what it returns as `positives`.
+        Neighbours tell little about positives, which are mostly left out of them. `CodeTable.hardest_positives`
+        measures the distance; pass what it returns as `positives`.
         """
         given = arrays.integers(ids, "ids", (None,))
         exclusions.check_ids(given, "ids", self.n, none=False)
