@@ -1,4 +1,4 @@
-"""Exact similarities of embeddings: of given pairs, and the best of all pairs."""
+"""Exact similarities of embeddings: of given pairs (see pairs.py), and the best of all pairs."""
 
 from __future__ import annotations
 
@@ -6,60 +6,14 @@ import numpy as np
 from numba import njit
 
 from hashneg.backends.cpu.matrix import ROWS_AT_A_TIME, multiply, panels_of
+from hashneg.backends.cpu.pairs import pair_scores
 from hashneg.backends.cpu.selection import Masks, is_excluded
-from hashneg.backends.cpu.vectors import prefetch
 from hashneg.backends.request import NO_INDEX, Exclusions
 from hashneg.threads import run_tiles
 
+__all__ = ["pair_scores", "update_best"]
+
 _TILE_ROWS = 1024  # of the database
-_TILE_PAIRS = 4096  # of anchors and rows, for one task
-_AHEAD = 2  # candidates fetched into the cache before they are needed
-_CACHE_LINE = 64
-
-
-def pair_scores(anchors: np.ndarray, rows: np.ndarray, which: np.ndarray, cosine: bool, threads: int = 1) -> np.ndarray:
-    """Similarity of anchor i with rows[which[i, j]], float32 (m, p); NaN where `which` is -1."""
-    scores = np.empty(which.shape, np.float32)
-    anchors, rows, which = np.ascontiguousarray(anchors), np.ascontiguousarray(rows), np.ascontiguousarray(which)
-    step = max(1, _TILE_PAIRS // max(1, which.shape[1]))
-
-    def work(start: int) -> None:
-        part = slice(start, start + step)
-        _pair_scores(anchors[part], rows, which[part], cosine, scores[part])
-
-    run_tiles(work, range(0, len(which), step), threads)
-    return scores
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _pair_scores(anchors, rows, which, cosine, scores):
-    """Products of float32 numbers are exact in float64, so that equal similarities come out equal."""
-    dim = anchors.shape[1]
-    rows_at, row_bytes = np.intp(rows.ctypes.data), dim * rows.itemsize
-    for i in range(which.shape[0]):
-        own = 0.0
-        for t in range(dim):
-            own += np.float64(anchors[i, t]) * np.float64(anchors[i, t])
-        for j in range(which.shape[1]):
-            if j + _AHEAD < which.shape[1]:
-                ahead_at = rows_at + which[i, j + _AHEAD] * row_bytes  # of no row, harmless
-                for byte in range(0, row_bytes, _CACHE_LINE):
-                    prefetch(ahead_at + byte)
-            row = which[i, j]
-            if row < 0 or row >= len(rows):  # padding, or an id that nobody checked
-                scores[i, j] = np.nan
-                continue
-            dot, other = 0.0, 0.0
-            for t in range(dim):
-                value = np.float64(rows[row, t])
-                dot += np.float64(anchors[i, t]) * value
-                other += value * value
-            if not cosine:
-                scores[i, j] = dot
-            elif own > 0.0 and other > 0.0:
-                scores[i, j] = dot / (np.sqrt(own) * np.sqrt(other))
-            else:
-                scores[i, j] = 0.0
 
 
 def update_best(
