@@ -1,0 +1,32 @@
+"""What all relaxed sorts share: their arguments, the exact order, and the hard matrix with a soft gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hashneg import checks, namespaces
+from hashneg.arrays import describe
+from hashneg.namespaces import numerics
+
+
+def checked(scores: Any, temperature: Any, m: Any) -> tuple[Any, Any, Any, int]:
+    """Namespace, scores in working precision, temperature, number of rows."""
+    xp, s = namespaces.floats("scores", scores)
+    if not s.shape or not s.shape[-1]:
+        raise ValueError(f"scores must have shape (..., n) with a known n > 0, got {describe(scores)}")
+    n = int(s.shape[-1])
+    m = n if m is None else checks.integer(m, "m", minimum=1)
+    if m > n:
+        raise ValueError(f"m={m} ranks were asked for, but scores have only n={n} items")
+    return xp, s, numerics.positive_number(temperature, "temperature", s), m
+
+
+def descending(scores: Any) -> Any:
+    """Indices by (-score, index)."""
+    xp = namespaces.of(scores)
+    return xp.argsort(namespaces.stop_gradient(scores), axis=-1, descending=True, stable=True)
+
+
+def hardened(soft: Any, order: Any) -> Any:
+    """The exact permutation matrix of `order` (..., m), with the gradient of `soft` (..., m, n)."""
+    return numerics.straight_through(numerics.one_hot(order, int(soft.shape[-1]), soft), soft)

@@ -1,0 +1,120 @@
+"""Draw negatives with given shares, without replacement, by a seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks, namespaces
+from hashneg.namespaces import numerics
+from hashneg.randomness import mix64
+from hashneg.weights.arguments import checked
+
+
+def probabilities(weights: Any, *, mask: Any = None) -> Any:
+    """Each row's weights scaled to a sum of 1.
+
+    Parameters
+    ----------
+    weights : array, float (..., c)
+        At least 0.
+    mask : array, bool (..., c), optional
+        False where a column must not be drawn.
+
+    Returns
+    -------
+    array, float (..., c)
+        Zeros in a row without any weight.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np, hashneg as hn
+    >>> hn.weights.probabilities(np.array([[1.0, 3.0], [0.0, 0.0]]))
+    array([[0.25, 0.75],
+           [0.  , 0.  ]])
+    """
+    xp, w, mask, _ = checked(weights, mask)
+    w = numerics.masked(w, mask, 0.0)
+    total = xp.sum(w, axis=-1, keepdims=True)
+    return w / xp.where(total > 0, total, xp.ones_like(total))
+
+
+def draw(weights: Any, k: int, *, seed: int = 0, rows: Any = None) -> Any:
+    """Draw k columns of each row without replacement, each time in proportion to the weights that are left.
+
+    Parameters
+    ----------
+    weights : array, float (n, c)
+        At least 0, in any scale; a column of weight 0 is never drawn.
+    k : int
+    seed : int
+        Same seed, same draw.
+    rows : array, int (n,), optional
+        The numbers by which the rows' draws are keyed, 0..n-1 by default: a row's draw depends on the seed, its number
+        and its weights, not on the other rows of the call.
+
+    Returns
+    -------
+    array, int64 (n, k)
+        Columns in ascending order, padded with -1 where fewer than k have a weight.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; if a weight is negative, NaN or infinite.
+
+    Notes
+    -----
+    Each column waits for an exponential time of rate w, and the first k to arrive are taken: the same law as drawing
+    one after the other (Efraimidis & Spirakis, *Weighted random sampling with a reservoir*, 2006).
+
+    Examples
+    --------
+    >>> import numpy as np, hashneg as hn
+    >>> hn.weights.draw(np.array([[0.0, 5.0, 1.0, 1.0], [0.0, 0.0, 0.0, 2.0]]), 2, seed=1)
+    array([[ 1,  2],
+           [ 3, -1]])
+    """
+    k = checks.integer(k, "k", minimum=1)
+    seed = checks.integer(seed, "seed", minimum=0)
+    namespaces.floats("weights", weights)
+    w = np.asarray(_wide(weights))
+    if w.ndim != 2:
+        raise ValueError(f"weights must have shape (n, c), got {arrays.describe(weights)}")
+    if not (np.isfinite(w) & (w >= 0)).all():
+        row = int(np.argmin((np.isfinite(w) & (w >= 0)).all(axis=1)))
+        raise ValueError(f"weights must be finite and at least 0; row {row} is not")
+    keys = np.arange(len(w)) if rows is None else arrays.integers(rows, "rows", (len(w),))
+    drawn = mark(w, k, seed, keys)
+    place = np.where(drawn, np.arange(w.shape[1]), w.shape[1])
+    place = np.sort(place, axis=1)[:, :k]
+    found = np.full((len(w), k), -1, np.int64)
+    found[:, : place.shape[1]] = np.where(place < w.shape[1], place, -1)
+    return arrays.exporter(weights)(found)
+
+
+def mark(weights: np.ndarray, k: int, seed: int, rows: np.ndarray) -> np.ndarray:
+    """Mark at most k columns of each row, bool (n, c); `draw` on plain NumPy arrays, unchecked."""
+    places = np.arange(1, weights.shape[1] + 1, dtype=np.uint64)
+    bits = mix64(places ^ mix64(rows, seed)[:, None], seed) >> np.uint64(11)
+    waits = -np.log((bits.astype(np.float64) + 0.5) * 2.0**-53)
+    some = weights > 0
+    waits = np.divide(waits, weights, out=np.full(weights.shape, np.inf), where=some)
+    first = np.argsort(waits, axis=1, kind="stable")[:, :k]
+    marked = np.zeros(weights.shape, bool)
+    np.put_along_axis(marked, first, True, axis=1)
+    return marked & some
+
+
+def _wide(weights: Any) -> np.ndarray:
+    """The weights as float64."""
+    values = arrays.to_numpy(weights, "weights")
+    if arrays.is_bfloat16(weights):  # the upper half of a float32
+        values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return values.astype(np.float64)
