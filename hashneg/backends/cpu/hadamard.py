@@ -1,7 +1,9 @@
-"""The randomised Hadamard rotation of 16 rows side by side: lane i of every vector belongs to row i.
+"""The randomised Hadamard rotation, one row at a time, in a buffer that the first-level cache holds.
 
-Butterflies then need no shuffles, a row's result does not depend on its neighbours, and eight vectors at a
-time go through three levels of the transform between one load and one store.
+A transform of 2**p numbers is p stages of butterflies (a, b) -> (a + b, a - b), whose partners are 1, 2, 4, ...
+apart. The stages may come in any order. Where the partners are whole vectors apart, a butterfly is an addition
+and a subtraction of vectors; eight vectors go through three such stages between one load and one store. The stages
+within a vector come last, so that in the last round only the blocks that give wanted bits go through them.
 """
 
 from __future__ import annotations
@@ -12,16 +14,68 @@ from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
-from hashneg.backends.cpu.vectors import splat
+from hashneg.backends.cpu.matrix import VECTOR_BYTES
+from hashneg.backends.cpu.signs import write_row
+from hashneg.backends.cpu.vectors import call_llvm, prefetch
 
-ROWS = 16
-_RADICES = ((0,) * 2, (0,) * 4, (0,) * 8)  # tuples tell the compiler their lengths
-_I64 = ir.IntType(64)
+_BLOCK = 8  # vectors in registers
+_BLOCK_BYTES = _BLOCK * VECTOR_BYTES
+_CACHE_LINE = 64
+_RADICES = ((0,) * 2, (0,) * 4, (0,) * _BLOCK)  # tuples tell the compiler their lengths
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+
+
+class _Vectors:
+    """Emits IR on vectors of the dtype of `numbers`, at an address and every `step` vectors from there."""
+
+    def __init__(self, builder, numbers, address, step):
+        self.builder = builder
+        self.number, self.size = (ir.FloatType(), 4) if numbers.dtype == types.float32 else (ir.DoubleType(), 8)
+        self.lanes = VECTOR_BYTES // self.size
+        self.kind = ir.VectorType(self.number, self.lanes)
+        self.base, self.step = builder.inttoptr(address, self.kind.as_pointer()), step
+
+    def _place(self, i):
+        return self.builder.gep(self.base, [self.builder.mul(_I64(i), self.step)])
+
+    def load(self, count):
+        return [self.builder.load(self._place(i), align=self.size) for i in range(count)]
+
+    def store(self, values):
+        for i, value in enumerate(values):
+            self.builder.store(value, self._place(i), align=self.size)
+
+    def across(self, values):
+        """The stages across vectors: len(values) is a power of two."""
+        half = 1
+        while half < len(values):
+            for i in range(len(values)):
+                if not i & half:
+                    a, b = values[i], values[i + half]
+                    values[i], values[i + half] = self.builder.fadd(a, b), self.builder.fsub(a, b)
+            half *= 2
+        return values
+
+    def within(self, values):
+        """The stages within every vector: a lane becomes its partner plus or minus itself, exactly rounded."""
+        multiply_add = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
+        ternary = ir.FunctionType(self.kind, [self.kind] * 3)
+        half = 1
+        while half < self.lanes:
+            partner = ir.Constant(ir.VectorType(_I32, self.lanes), [i ^ half for i in range(self.lanes)])
+            sign = ir.Constant(
+                self.kind, [ir.Constant(self.number, -1.0 if i & half else 1.0) for i in range(self.lanes)]
+            )
+            for i, value in enumerate(values):
+                swapped = self.builder.shuffle_vector(value, ir.Constant(self.kind, ir.Undefined), partner)
+                values[i] = call_llvm(self.builder, multiply_add, ternary, [value, sign, swapped])
+            half *= 2
+        return values
 
 
 @intrinsic
-def transform_few(typingctx, radix, numbers, first, stride, scales):
-    """The unscaled Walsh-Hadamard transform across a few vectors of `ROWS` numbers, in registers.
+def transform_across(typingctx, radix, numbers, first, stride):
+    """The stages across a few vectors, in place.
 
     Parameters
     ----------
@@ -31,114 +85,92 @@ def transform_few(typingctx, radix, numbers, first, stride, scales):
     first : address of the first vector
     stride : int64
         Vectors from one to the next.
-    scales : address of one number for each vector, `stride` apart, that it is multiplied with first; or 0
     """
-    count, is_single = radix.count, numbers.dtype == types.float32
 
     def codegen(context, builder, signature, args):
-        first_at, step, scales_at = args[2:]
-        number = ir.FloatType() if is_single else ir.DoubleType()
-        size = 4 if is_single else 8
-        vector = ir.VectorType(number, ROWS)
-        base = builder.inttoptr(first_at, vector.as_pointer())
-        places = [builder.gep(base, [builder.mul(_I64(i), step)]) for i in range(count)]
-        values = [builder.load(place, align=size) for place in places]
-        before = builder.block
-        with builder.if_then(builder.icmp_unsigned("!=", scales_at, _I64(0))):
-            scalars = builder.inttoptr(scales_at, number.as_pointer())
-            scaled = []
-            for i, value in enumerate(values):
-                factor = builder.load(builder.gep(scalars, [builder.mul(_I64(i), step)]))
-                scaled.append(builder.fmul(value, splat(builder, factor, ROWS)))
-            inside = builder.block
-        merged = []
-        for value, product in zip(values, scaled, strict=True):
-            phi = builder.phi(vector)
-            phi.add_incoming(value, before)
-            phi.add_incoming(product, inside)
-            merged.append(phi)
-        values = merged
-        half = 1
-        while half < count:
-            for i in range(count):
-                if not i & half:
-                    a, b = values[i], values[i + half]
-                    values[i], values[i + half] = builder.fadd(a, b), builder.fsub(a, b)
-            half *= 2
-        for place, value in zip(places, values, strict=True):
-            builder.store(value, place, align=size)
+        vectors = _Vectors(builder, numbers, args[2], args[3])
+        vectors.store(vectors.across(vectors.load(radix.count)))
         return context.get_dummy_value()
 
-    at = types.intp
-    return types.void(radix, numbers, at, types.int64, at), codegen
+    return types.void(radix, numbers, types.intp, types.int64), codegen
 
 
-@njit(nogil=True, cache=True)
-def _transform(two, four, eight, work, scales):
-    """Scale and transform every column of work, (width, ROWS)."""
-    width = work.shape[0]
-    work_at, row_bytes = np.intp(work.ctypes.data), ROWS * work.itemsize
-    scales_at = np.intp(scales.ctypes.data)
-    done = 1
-    while done < width:
-        left = width // done
-        radix = 8 if left >= 8 else left
-        for start in range(0, width, done * radix):
-            for j in range(start, start + done):
-                scaled_at = scales_at + j * work.itemsize if done == 1 else np.intp(0)
-                at = work_at + j * row_bytes
-                if radix == 8:
-                    transform_few(eight, work, at, done, scaled_at)
-                elif radix == 4:
-                    transform_few(four, work, at, done, scaled_at)
-                else:
-                    transform_few(two, work, at, done, scaled_at)
-        done *= radix
-    if width == 1:
-        for lane in range(ROWS):
-            work[0, lane] *= scales[0]
+@intrinsic
+def transform_block(typingctx, numbers, first, scales):
+    """All stages of `_BLOCK` neighbouring vectors, in place, then a multiplication with as many scales."""
+
+    def codegen(context, builder, signature, args):
+        vectors, scales = (_Vectors(builder, numbers, at, _I64(1)) for at in args[1:])
+        values = vectors.across(vectors.within(vectors.load(_BLOCK)))
+        vectors.store([builder.fmul(*pair) for pair in zip(values, scales.load(_BLOCK), strict=True)])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.intp), codegen
 
 
-def hadamard(rows: np.ndarray, scaled: np.ndarray, thresholds: np.ndarray, out: np.ndarray) -> None:
-    """Write z = the first columns of (H S3 H S2 H S1) x - thresholds, block after block; see `_write`."""
-    _rotate(*_RADICES, rows, scaled, thresholds, out)
+def scales_of(signs: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Signs (blocks, rounds, D) as the kernel reads them: what to multiply with before and after every transform.
 
-
-@njit(nogil=True, cache=True)
-def _rotate(two, four, eight, rows, scaled, thresholds, out):
-    n_blocks, rounds, width = scaled.shape
-    work = np.empty((width, ROWS), rows.dtype)
-    bits = np.zeros(ROWS, np.int32)
-    for start in range(0, rows.shape[0], ROWS):
-        n_lanes = min(ROWS, rows.shape[0] - start)
-        for block in range(n_blocks):
-            work[:] = 0
-            for lane in range(n_lanes):
-                for j in range(rows.shape[1]):
-                    work[j, lane] = rows[start + lane, j]
-            for r in range(rounds):
-                _transform(two, four, eight, work, scaled[block, r])
-            first = block * width
-            _write(work, thresholds, first, min(width, len(thresholds) - first), start, n_lanes, bits, out)
-
-
-@njit(nogil=True, cache=True)
-def _write(work, thresholds, first, count, start, n_lanes, bits, out):
-    """Write columns first..first+count-1 of z, as numbers or, into a uint8 array, as bits.
-
-    `bits` carries the bits of a byte that a small block leaves to the next one.
+    (blocks, rounds + 1, width): the first signs; then signs over sqrt(D); and 1 / sqrt(D) at last. Short rows are
+    filled with zeros up to the width of a block: the transform of (x, 0) begins with that of x.
     """
-    for j in range(count):
-        column = first + j
-        if out.itemsize > 1:
-            for lane in range(n_lanes):
-                out[start + lane, column] = work[j, lane] - thresholds[column]
-            continue
-        place = column & 7
-        if place == 0:
-            bits[:] = 0
-        for lane in range(ROWS):
-            bits[lane] |= np.int32(work[j, lane] - thresholds[column] >= 0) << place
-        if place == 7 or column == len(thresholds) - 1:
-            for lane in range(n_lanes):
-                out[start + lane, column >> 3] = bits[lane]
+    n_blocks, rounds, n = signs.shape
+    scales = np.zeros((n_blocks, rounds + 1, max(n, _BLOCK_BYTES // dtype.itemsize)), dtype)
+    scales[:, :rounds, :n] = signs
+    scales[:, rounds, :n] = 1
+    scales[:, 1:] /= np.sqrt(n)
+    return scales
+
+
+def hadamard(rows: np.ndarray, scales: np.ndarray, period: int, thresholds: np.ndarray, out: np.ndarray) -> None:
+    """Write z = the first columns of (H S3 H S2 H S1) x - thresholds; see `write_row`.
+
+    `period` is D: z is made of blocks of so many columns, each of its own signs.
+    """
+    _rotate(*_RADICES, rows, scales, period, thresholds, out)
+
+
+@njit(nogil=True, cache=True)
+def _rotate(two, four, eight, rows, scales, period, thresholds, out):
+    n_rows, dim = rows.shape
+    n_blocks, n_scales, width = scales.shape
+    unaligned = np.empty(n_blocks * period + width + _CACHE_LINE // rows.itemsize, rows.dtype)
+    z = unaligned[-np.intp(unaligned.ctypes.data) % _CACHE_LINE // rows.itemsize :]
+    z_at, scales_at = np.intp(z.ctypes.data), np.intp(scales.ctypes.data)
+    for i in range(n_rows):
+        next_at = np.intp(rows.ctypes.data) + (i + 1) * dim * rows.itemsize  # of no row, harmless
+        for byte in range(0, dim * rows.itemsize, _CACHE_LINE):
+            prefetch(next_at + byte)
+        for block in range(n_blocks):
+            first = block * period
+            part = z[first : first + width]
+            row, scale = rows[i], scales[block, 0]
+            for j in range(dim):
+                part[j] = row[j] * scale[j]
+            part[dim:] = 0
+            wanted = min(period, len(thresholds) - first)
+            for r in range(1, n_scales):
+                scale_at = scales_at + (block * n_scales + r) * width * rows.itemsize
+                last = wanted if r == n_scales - 1 else width
+                _transform(two, four, eight, z, z_at + first * rows.itemsize, width, scale_at, last)
+        write_row(z, thresholds, out[i])
+
+
+@njit(nogil=True, cache=True)
+def _transform(two, four, eight, numbers, at, width, scales_at, wanted):
+    """Transform the `width` numbers at an address and scale them; only the first `wanted` are finished."""
+    stride = width * numbers.itemsize // VECTOR_BYTES  # from here in vectors
+    n_vectors = stride
+    while stride > _BLOCK:
+        radix = min(8, stride // _BLOCK)
+        stride //= radix
+        for start in range(0, n_vectors, radix * stride):
+            for j in range(start, start + stride):
+                if radix == 8:
+                    transform_across(eight, numbers, at + j * VECTOR_BYTES, stride)
+                elif radix == 4:
+                    transform_across(four, numbers, at + j * VECTOR_BYTES, stride)
+                else:
+                    transform_across(two, numbers, at + j * VECTOR_BYTES, stride)
+    for byte in range(0, wanted * numbers.itemsize, _BLOCK_BYTES):
+        transform_block(numbers, at + byte, scales_at + byte)

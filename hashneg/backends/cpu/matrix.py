@@ -17,85 +17,79 @@ from hashneg.backends.cpu.vectors import AVX512_WORDS, call_llvm, counted_loop, 
 
 _WIDE = vector_words() == AVX512_WORDS
 VECTOR_BYTES = 64 if _WIDE else 32
-PANEL_VECTORS = 2  # of columns
-TILE_ROWS = 12 if _WIDE else 6  # with 2 vectors of columns, the sums fill most of the 32 or 16 registers
-ROWS_AT_A_TIME = 8 * TILE_ROWS  # they and a panel share the L2 cache
-_SHORT = 64  # dimensions of a short sum
+PANEL_BYTES = 2 * VECTOR_BYTES  # of a row of columns: at least 8 numbers, so that their bits fill bytes
+TILE_ROWS = 12 if _WIDE else 6  # their sums fill most of the 32 or 16 registers
+ROWS_AT_A_TIME = 192  # whole tiles; they and a panel share the L2 cache
+_SHORT = 128  # dimensions of a short sum
 
-_PANEL, _TILE = (0,) * PANEL_VECTORS, (0,) * TILE_ROWS  # tuples tell the compiler their lengths
 _I64 = ir.IntType(64)
 
 
 @intrinsic
-def multiply_tile(typingctx, panel, tile, rows, out, x, dim, factors, levels, result):
-    """Multiply a few rows with a panel of columns and subtract a level from every column.
+def multiply_tile(typingctx, rows, out, x, dim, factors, levels, result):
+    """Multiply `TILE_ROWS` rows with a panel of columns and subtract a level from every column.
 
     Each number is summed in one order, whatever the place of its row: dimension by dimension in short sums, which
     are added up in turn, so that rounding grows with the length of a short sum and not with the dimension.
 
     Parameters
     ----------
-    panel, tile : tuples
-        Their lengths, known when the kernel is compiled: vectors of columns, and rows.
     rows, out : arrays
         Only their dtypes matter: float32 or float64, and the same, or uint8 for the bits "not negative".
-    x : address of (rows, dim) floats
+    x : address of (chunks, TILE_ROWS, short) floats
+        `short` dimensions of all rows, then the next: every address is one register and a constant.
     dim : int64
     factors : address of (dim, columns) floats
     levels : address of (columns,) floats
-    result : address of (rows, columns) floats, or of (rows, columns / 8) bytes
+    result : address of (TILE_ROWS, columns) floats, or of (TILE_ROWS, columns / 8) bytes
     """
-    n_vectors, n_rows = panel.count, tile.count
     is_single, as_bits = rows.dtype == types.float32, out.dtype == types.uint8
 
     def codegen(context, builder, signature, args):
-        x_at, n, factors_at, levels_at, result_at = args[4:]
-        number = ir.FloatType() if is_single else ir.DoubleType()
-        lanes = VECTOR_BYTES // (4 if is_single else 8)
+        x_at, n, factors_at, levels_at, result_at = args[2:]
+        number, size = (ir.FloatType(), 4) if is_single else (ir.DoubleType(), 8)
+        lanes = PANEL_BYTES // size
         vector = ir.VectorType(number, lanes)
-        multiply_add = f"llvm.fmuladd.v{lanes}f{32 if is_single else 64}"
+        multiply_add = f"llvm.fmuladd.v{lanes}f{8 * size}"
         ternary = ir.FunctionType(vector, [vector] * 3)
         scalars = builder.inttoptr(x_at, number.as_pointer())
         columns = builder.inttoptr(factors_at, vector.as_pointer())
-
-        def load(base, place):
-            return builder.load(builder.gep(base, [place]), align=4 if is_single else 8)
-
-        def body(k, sums):
-            here = builder.mul(k, _I64(n_vectors))
-            factors = [load(columns, builder.add(here, _I64(v))) for v in range(n_vectors)]
-            following = []
-            for i in range(n_rows):
-                value = splat(builder, load(scalars, builder.add(builder.mul(_I64(i), n), k)), lanes)
-                for v in range(n_vectors):
-                    arguments = [value, factors[v], sums[i * n_vectors + v]]
-                    following.append(call_llvm(builder, multiply_add, ternary, arguments))
-            return following
-
         zero = ir.Constant(vector, [ir.Constant(number, 0.0)] * lanes)
-        zeros = [zero] * (n_rows * n_vectors)
+        zeros = [zero] * TILE_ROWS
 
         def short_sums(chunk, totals):
             first = builder.mul(chunk, _I64(_SHORT))
-            last = builder.add(first, _I64(_SHORT))
-            last = builder.select(builder.icmp_signed("<", last, n), last, n)
-            sums = counted_loop(builder, first, last, zeros, body)
+            left = builder.sub(n, first)
+            count = builder.select(builder.icmp_signed("<", left, _I64(_SHORT)), left, _I64(_SHORT))
+            x_here = builder.gep(scalars, [builder.mul(first, _I64(TILE_ROWS))])
+            columns_here = builder.gep(columns, [first])
+
+            def body(k, sums):
+                factor = builder.load(builder.gep(columns_here, [k]), align=size)
+                x_k = builder.gep(x_here, [k])
+                following = []
+                for i in range(TILE_ROWS):
+                    value = splat(builder, builder.load(builder.gep(x_k, [_I64(i * _SHORT)])), lanes)
+                    following.append(call_llvm(builder, multiply_add, ternary, [value, factor, sums[i]]))
+                return following
+
+            sums = counted_loop(builder, _I64(0), count, zeros, body)
             return [builder.fadd(total, part) for total, part in zip(totals, sums, strict=True)]
 
         n_chunks = builder.sdiv(builder.add(n, _I64(_SHORT - 1)), _I64(_SHORT))
-        sums = counted_loop(builder, _I64(0), n_chunks, zeros, short_sums)
-        level = [load(builder.inttoptr(levels_at, vector.as_pointer()), _I64(v)) for v in range(n_vectors)]
+        totals = counted_loop(builder, _I64(0), n_chunks, zeros, short_sums)
+        level = builder.load(builder.inttoptr(levels_at, vector.as_pointer()), align=size)
         stored = ir.IntType(lanes) if as_bits else vector
         place = builder.inttoptr(result_at, stored.as_pointer())
-        for i, total in enumerate(sums):
-            z = builder.fsub(total, level[i % n_vectors])
+        for i, total in enumerate(totals):
+            z = builder.fsub(total, level)
             if as_bits:
                 z = builder.bitcast(builder.fcmp_ordered(">=", z, zero), stored)
             builder.store(z, builder.gep(place, [_I64(i)]), align=1)
         return context.get_dummy_value()
 
     at = types.intp
-    return types.void(panel, tile, rows, out, at, types.int64, at, at, at), codegen
+    return types.void(rows, out, at, types.int64, at, at, at), codegen
 
 
 def panels_of(matrix: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +98,7 @@ def panels_of(matrix: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.nd
     Places beyond m have an infinite level: their bits are 0, as padding bits must be.
     """
     count, dim = matrix.shape
-    columns = PANEL_VECTORS * VECTOR_BYTES // matrix.itemsize
+    columns = PANEL_BYTES // matrix.itemsize
     n_panels = -(-count // columns)
     padded = np.zeros((n_panels * columns, dim), matrix.dtype)
     padded[:count] = matrix
@@ -119,29 +113,41 @@ def multiply(rows: np.ndarray, panels: np.ndarray, levels: np.ndarray, out: np.n
 
     `out` is (n, m) of the dtype of `rows`, or uint8 (n, ceil(m/8)) for the bits "not negative", low bit first.
     """
-    _multiply(_PANEL, _TILE, np.ascontiguousarray(rows), np.ascontiguousarray(panels), levels, out)
+    _multiply(np.ascontiguousarray(rows), np.ascontiguousarray(panels), levels, out)
 
 
 @njit(nogil=True, cache=True)
-def _multiply(panel, tile, rows, panels, levels, out):
+def _multiply(rows, panels, levels, out):
     n_rows, dim = rows.shape
-    n_tile, columns = len(tile), panels.shape[2]
-    whole = n_rows // n_tile * n_tile
-    rest = np.zeros((n_tile, dim), rows.dtype)  # the last rows, filled up to a tile
-    rest[: n_rows - whole] = rows[whole:]
-    result = np.empty((n_tile, columns // 8 if out.itemsize == 1 else columns), out.dtype)
+    columns = panels.shape[2]
+    tiles = _tiles_of(rows)
+    panel_bytes = dim * columns * rows.itemsize
+    result = np.empty((TILE_ROWS, columns // 8 if out.itemsize == 1 else columns), out.dtype)
     for p in range(len(panels)):
         first = p * result.shape[1]
         last = min(first + result.shape[1], out.shape[1])
-        panel_at = np.intp(panels.ctypes.data) + p * dim * columns * rows.itemsize
+        panel_at = np.intp(panels.ctypes.data) + p * panel_bytes
         levels_at = np.intp(levels.ctypes.data) + p * columns * rows.itemsize
-        for start in range(0, n_rows, n_tile):
-            rows_at = np.intp(rows.ctypes.data) + start * dim * rows.itemsize
-            if start == whole:
-                rows_at = np.intp(rest.ctypes.data)
-            multiply_tile(
-                panel, tile, rows, out, rows_at, dim, panel_at, levels_at, np.intp(result.ctypes.data)
-            )  # fmt: skip
-            for i in range(min(n_tile, n_rows - start)):
+        for t in range(len(tiles)):
+            tile_at = np.intp(tiles.ctypes.data) + t * tiles.strides[0]
+            multiply_tile(rows, out, tile_at, dim, panel_at, levels_at, np.intp(result.ctypes.data))
+            start = t * TILE_ROWS
+            for i in range(min(TILE_ROWS, n_rows - start)):
                 for j in range(last - first):
                     out[start + i, first + j] = result[i, j]
+
+
+@njit(nogil=True, cache=True)
+def _tiles_of(rows):
+    """Rows (n, d) as `multiply_tile` reads them, (tiles, chunks, TILE_ROWS, short); the last row fills up a tile."""
+    n_rows, dim = rows.shape
+    n_tiles, n_chunks = -(-n_rows // TILE_ROWS), -(-dim // _SHORT)
+    tiles = np.empty((n_tiles, n_chunks, TILE_ROWS, _SHORT), rows.dtype)
+    for i in range(n_tiles * TILE_ROWS):
+        row = rows[min(i, n_rows - 1)]
+        for chunk in range(n_chunks):
+            first = chunk * _SHORT
+            part = tiles[i // TILE_ROWS, chunk, i % TILE_ROWS]
+            for k in range(min(_SHORT, dim - first)):
+                part[k] = row[first + k]
+    return tiles

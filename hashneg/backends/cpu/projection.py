@@ -1,7 +1,6 @@
 """Rotate, subtract the thresholds, take signs and pack, one tile of rows at a time.
 
 Every number of z is summed in one fixed order, so a row's bits do not depend on the other rows of a call.
-A dense rotation is a matrix product whose tile of sums stays in registers and leaves them as bits.
 """
 
 from __future__ import annotations
@@ -9,10 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hashneg.backends.cpu.hadamard import hadamard
+from hashneg.backends.cpu.hadamard import hadamard, scales_of
 from hashneg.backends.cpu.matrix import ROWS_AT_A_TIME, multiply, panels_of
+from hashneg.backends.cpu.signs import write_rows
 from hashneg.backends.request import Projection
 from hashneg.threads import run_tiles, thread_count
+
+_FEWEST_ROWS = 512  # of a tile where a row takes less than a microsecond
 
 
 @njit(nogil=True, cache=True)
@@ -39,34 +41,34 @@ def encode(rows: np.ndarray, projection: Projection) -> np.ndarray:
 def _apply(rows: np.ndarray, projection: Projection, dtype: np.dtype) -> np.ndarray:
     rows = np.ascontiguousarray(rows)  # the kernels read by address
     n_bits = len(projection.thresholds)
-    thresholds = projection.thresholds.astype(rows.dtype)
-    if projection.kind == "identity":
-        z = rows - thresholds
-        return np.packbits(z >= 0, axis=1, bitorder="little") if dtype == np.uint8 else z
     out = np.empty((len(rows), -(-n_bits // 8) if dtype == np.uint8 else n_bits), dtype)
-    factors = _factors(projection, rows.dtype)
+    factors, thresholds = _factors(projection, rows.dtype)
+    step = ROWS_AT_A_TIME if projection.kind == "dense" else _FEWEST_ROWS
 
     def work(start: int) -> None:
-        part = slice(start, start + ROWS_AT_A_TIME)
+        part = slice(start, start + step)
         if projection.kind == "dense":
-            multiply(rows[part], factors[0], factors[1], out[part])
+            multiply(rows[part], factors, thresholds, out[part])
+        elif projection.kind == "hadamard":
+            assert projection.signs is not None
+            hadamard(rows[part], factors, projection.signs.shape[2], thresholds, out[part])
         else:
-            hadamard(rows[part], factors[0], thresholds, out[part])
+            write_rows(rows[part], thresholds, out[part])
 
-    run_tiles(work, range(0, len(rows), ROWS_AT_A_TIME), thread_count(None))
+    run_tiles(work, range(0, len(rows), step), thread_count(None))
     return out
 
 
-def _factors(projection: Projection, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """The rotation as the kernels read it, made once for each dtype."""
+def _factors(projection: Projection, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The rotation and the thresholds as the kernels read them, made once for each dtype."""
     if (cached := projection.cache.get(dtype)) is not None:
         return cached
+    factors, thresholds = np.empty(0, dtype), projection.thresholds.astype(dtype)
     if projection.kind == "dense":
         assert projection.matrix is not None
-        factors: tuple[np.ndarray, ...] = panels_of(projection.matrix.astype(dtype), projection.thresholds)
-    else:
+        factors, thresholds = panels_of(projection.matrix.astype(dtype), thresholds)
+    elif projection.kind == "hadamard":
         assert projection.signs is not None
-        width = projection.signs.shape[2]
-        factors = ((projection.signs / np.sqrt(width)).astype(dtype),)  # the orthonormal transform
-    projection.cache[dtype] = factors
-    return factors
+        factors = scales_of(projection.signs, dtype)
+    projection.cache[dtype] = factors, thresholds
+    return factors, thresholds
