@@ -39,7 +39,7 @@ def transpose(x, out):
 @cuda.jit(device=True)
 def distance(queries, q, rows, row, projected):
     """popcount(query XOR row), or popcount(query AND NOT row); queries (words, nq), rows (n, words)."""
-    total = np.int64(0)  # a sum of uint64 and int64 would be a float
+    total = np.int64(0)
     for w in range(rows.shape[1]):
         query, other = queries[w, q], rows[row, w]
         differing = query & ~other if projected else query ^ other

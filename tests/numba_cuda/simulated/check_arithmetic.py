@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers import projections
+from helpers.faults import faulty_copy
 
 import hashneg as hn
 from hashneg.backends import implementation
@@ -117,7 +118,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_caught(with_fault, monkeypatch, fault):
+def test_a_planted_fault_is_caught(monkeypatch, fault):
     """The tests above fail on a kernel that is wrong."""
     project = test_bits_differ_from_the_exact_ones_only_near_zero
     module, test = {
@@ -128,7 +129,7 @@ def test_a_planted_fault_is_caught(with_fault, monkeypatch, fault):
         "score_pairs": (similarity, lambda: test_pair_scores(True, np.float32)),
     }[FAULTS[fault][0]]
     kernel, sound, faulty = FAULTS[fault]
-    monkeypatch.setattr(module, kernel, getattr(with_fault(module, sound, faulty), kernel))
+    monkeypatch.setattr(module, kernel, getattr(faulty_copy(module, sound, faulty), kernel))
     with pytest.raises(AssertionError):
         test()
 

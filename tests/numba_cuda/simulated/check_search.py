@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.faults import faulty_copy
 from helpers.search_problems import (
     ALLOW_KINDS,
     LAYOUTS,
@@ -136,7 +137,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_caught(with_fault, monkeypatch, fault):
+def test_a_planted_fault_is_caught(monkeypatch, fault):
     """Each of the comparisons of this file's tests, on kernels of which one is wrong, sees the difference."""
     problem = problem_of("clustered", 4, 45, 70, "query_ids", "allow each")
     index = hn.HammingIndex(problem.codes[1], order="clustered")
@@ -160,7 +161,7 @@ def test_a_planted_fault_is_caught(with_fault, monkeypatch, fault):
             return True
 
     assert not is_caught()
-    faulty = with_fault(kernels, *FAULTS[fault])
+    faulty = faulty_copy(kernels, *FAULTS[fault])
     for name in vars(faulty):
         if hasattr(vars(faulty)[name], "py_func"):
             monkeypatch.setattr(kernels, name, vars(faulty)[name])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,17 +27,3 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_TILE_QUERIES", 3)
     monkeypatch.setattr(search, "_SHARE_ROWS", 11)
     monkeypatch.setattr(clustering, "BLOCK_ROWS", 16)
-
-
-@pytest.fixture
-def with_fault() -> Callable[[ModuleType, str, str], ModuleType]:
-    """A function that gives a module of the backend anew, with one piece of its source exchanged for another."""
-
-    def exchange(original: ModuleType, sound: str, faulty: str) -> ModuleType:
-        source = inspect.getsource(original)
-        assert sound in source
-        module = ModuleType(original.__name__)
-        exec(compile(source.replace(sound, faulty), f"<faulty {original.__name__}>", "exec"), module.__dict__)
-        return module
-
-    return exchange
