@@ -25,6 +25,7 @@ _FRAMEWORKS = {
 _ARRAYS = {"numpy": ("ndarray",), "torch": ("Tensor",), "jax": ("Array",), "tensorflow": ("Tensor", "Variable")}
 _DLPACK_CPU = {1, 3}  # kDLCPU, kDLCUDAHost
 _SAFE_PEAK = 1e120
+_CACHED_NUMBERS = 1 << 15  # scaled at a time, so that their float64 copy stays in the cache
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -326,11 +327,16 @@ class Embeddings:
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Scale rows to unit length in float64 arithmetic; rows of zeros stay zero."""
-    if rows.dtype == np.float64:
-        rows = _tamed(rows)
-    length = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1, keepdims=True))
-    scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-    return (rows * scale).astype(rows.dtype)
+    scaled = np.empty_like(rows)
+    step = max(1, _CACHED_NUMBERS // rows.shape[1])
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step].astype(np.float64)
+        if rows.dtype == np.float64:
+            part = _tamed(part)
+        length = np.sqrt(np.square(part).sum(axis=1, keepdims=True))
+        scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+        np.multiply(part, scale, out=scaled[start : start + step], casting="same_kind")
+    return scaled
 
 
 def _tamed(rows: np.ndarray) -> np.ndarray:

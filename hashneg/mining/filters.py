@@ -60,30 +60,33 @@ class Filters:
         return cls(**{**limits, "range_min": start, "range_max": stop})  # type: ignore[arg-type]
 
     @property
-    def steps(self) -> list[str]:
-        """Names of the filters that are set, in the order in which they are applied."""
+    def limits(self) -> list[str]:
+        """Names of the score limits that are set, in the order in which they are applied."""
         names = ["min_score", "max_score", "absolute_margin", "relative_margin"]
-        return [*(name for name in names if getattr(self, name) is not None), "rank window"]
+        return [name for name in names if getattr(self, name) is not None]
 
-    def keep(self, scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-        """Which candidates stay, bool (m, p), and how many each filter removed.
+    def within_limits(self, scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+        """Which candidates keep to the score limits, bool (m, p), and how many each limit removed.
 
         Parameters
         ----------
-        scores : float (m, p), best first, NaN where there is no candidate
+        scores : float (m, p), in any order, NaN where there is no candidate
         positive : float (m,), the lowest score among the anchor's positives, NaN where it has none
         """
         kept = ~np.isnan(scores)
-        scores = scores.astype(np.float64)
-        positive = positive.astype(np.float64)[:, None]
         removed = {}
-        for name in self.steps:
-            passed = self._passes(name, scores, positive, kept)
+        for name in self.limits:
+            passed = self._passes(name, scores.astype(np.float64), positive.astype(np.float64)[:, None])
             removed[name] = int(np.count_nonzero(kept & ~passed))
             kept &= passed
         return kept, removed
 
-    def _passes(self, name: str, scores: np.ndarray, positive: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    def in_window(self, counts: np.ndarray) -> np.ndarray:
+        """How many of the candidates that are left of each anchor have a rank in the window, int (m,)."""
+        last = counts if self.range_max is None else np.minimum(counts, self.range_max)
+        return np.maximum(last - self.range_min, 0)
+
+    def _passes(self, name: str, scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):  # NaN scores are no candidates
             if name == "min_score":
                 return scores >= self.min_score
@@ -91,12 +94,8 @@ class Filters:
                 return scores <= self.max_score
             if name == "absolute_margin":
                 return np.isnan(positive) | (scores <= positive - self.absolute_margin)
-            if name == "relative_margin":
-                below = np.where(np.isinf(positive), positive, positive - np.abs(positive) * self.relative_margin)
-                return np.isnan(positive) | (scores <= below)
-        rank = np.cumsum(kept, axis=1) - 1
-        passed = rank >= self.range_min
-        return passed if self.range_max is None else passed & (rank < self.range_max)
+            below = np.where(np.isinf(positive), positive, positive - np.abs(positive) * self.relative_margin)
+            return np.isnan(positive) | (scores <= below)
 
 
 def choose(kept: np.ndarray, k: int, strategy: str, seed: int, anchor_rows: np.ndarray) -> np.ndarray:

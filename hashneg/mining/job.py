@@ -15,6 +15,7 @@ import numpy as np
 from hashneg import arrays, checks
 from hashneg.arrays import Embeddings
 from hashneg.backends import choose_backend
+from hashneg.backends.request import NO_INDEX
 from hashneg.codes import Codes, width_of
 from hashneg.hamming import HammingIndex, exclusions
 from hashneg.mining import scoring
@@ -23,10 +24,12 @@ from hashneg.mining.report import MiningReport, ScoreSummary
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer
 from hashneg.quantize.quantizer import block_rows
-from hashneg.threads import thread_count
+from hashneg.threads import run_tiles, thread_count
 
 SIMILARITIES = ("cosine", "dot")
 _SLICE_BYTES = 64 << 20
+_CANDIDATE_BYTES = 16  # an id, a distance and a score
+_CHOOSE_SCORES = 1 << 15  # sorted at a time
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class MiningJob:
     @property
     def slice_rows(self) -> int:
         """Anchors of a slice whose working arrays stay within a fixed budget of memory."""
-        return int(np.clip(_SLICE_BYTES // (64 * self.pool), 1, 16384))
+        return int(np.clip(_SLICE_BYTES // (_CANDIDATE_BYTES * self.pool), 1, 16384))
 
     def fit(self, progress: Progress = False) -> None:
         """Fit the quantizer on the corpus, unless it is fitted."""
@@ -178,9 +181,9 @@ class MiningJob:
                 **self._masks_of(start, stop),
             )  # fmt: skip
         with self._timed("rerank"):
-            scores, ids, positive = self._scores(codes, found.distances, found.indices, start, stop)
+            scores, positive = self._scores(codes, found.distances, found.indices, start, stop)
         with self._timed("filter"):
-            return self._chosen(scores, ids, positive, np.arange(start, stop))
+            return self._choose(scores, found.indices, positive, np.arange(start, stop))
 
     def run(self, progress: Progress = False) -> Mined:
         """Prepare, then mine all anchors."""
@@ -291,8 +294,8 @@ class MiningJob:
 
     def _scores(
         self, codes: Codes, distances: np.ndarray, ids: np.ndarray, start: int, stop: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Candidate scores and ids, best first, and the lowest score among each anchor's positives."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Candidate scores, and the lowest score among each anchor's positives."""
         assert self._codes is not None
         positives = None if self.positives is None else self.positives[start:stop]
         lowest = np.full(stop - start, np.nan, np.float32)
@@ -312,19 +315,46 @@ class MiningJob:
                     return scoring.function_scores(self.score_fn, rows, pairs)
                 return scoring.exact_scores(vectors, self.corpus, pairs, self.similarity, self.backend, self.threads)
 
-            scores, ids = scoring.best_first(score(ids), ids)
+            scores = score(ids)
             own = None if positives is None else score(positives)
         if own is not None and own.shape[1]:
             lowest = np.fmin.reduce(own, axis=1)
-        return scores, ids, lowest
+        return scores, lowest
+
+    def _choose(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
+        """Filter, sort and choose, some anchors at a time, so that what lies between stays in the cache."""
+        step = max(1, _CHOOSE_SCORES // self.pool)
+        starts = range(0, max(len(rows), 1), step)
+        parts: dict[int, Mined] = {}
+
+        def work(start: int) -> None:
+            part = slice(start, start + step)
+            parts[start] = self._chosen(scores[part], ids[part], positive[part], rows[part])
+
+        run_tiles(work, starts, self.threads)
+        return Mined.joined([parts[start] for start in starts])
 
     def _chosen(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
-        kept, removed = self.filters.keep(scores, positive)
-        chosen = choose(kept, self.k, self.strategy, self.seed, rows)
+        kept, removed = self.filters.within_limits(scores, positive)
+        if gaps := bool(np.any(kept != (ids != NO_INDEX))):
+            scores, ids = np.where(kept, scores, np.float32(np.nan)), np.where(kept, ids, NO_INDEX)
+        first, last = self.filters.range_min, self.filters.range_max or self.pool
+        if self.strategy == "top":  # ranks beyond these are never returned
+            last = first + self.k
+        if self.rerank:
+            scores, ids = scoring.best_first(scores, ids, last)
+        elif gaps:
+            scores, ids = scoring.packed_left(scores, ids)
+        left = kept.sum(axis=1)
+        in_window = self.filters.in_window(left)
+        removed["rank window"] = int((left - in_window).sum())
+        scores, ids = scores[:, first:last], ids[:, first:last]
+        candidates = np.arange(scores.shape[1]) < in_window[:, None]
+        chosen = choose(candidates, self.k, self.strategy, self.seed, rows)
         counts = chosen.sum(axis=1)
         anchor, place = np.nonzero(chosen)  # row by row, best first
         column = np.arange(len(anchor)) - np.repeat(np.cumsum(counts) - counts, counts)
-        indices = np.full((len(rows), self.k), -1, np.int64)
+        indices = np.full((len(rows), self.k), NO_INDEX, np.int64)
         best = np.full((len(rows), self.k), np.nan, np.float32)
         indices[anchor, column] = ids[anchor, place]
         best[anchor, column] = scores[anchor, place]

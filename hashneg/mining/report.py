@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_MOST_ROWS = 1 << 17  # quantiles of longer results are taken over evenly spaced anchors
+_MOST_SCORES = 1 << 20  # quantiles of larger results are taken over evenly spaced anchors
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ScoreSummary:
         count = int(np.count_nonzero(~np.isnan(scores)))
         if not count:
             return None
-        sample = scores[:: -(-len(scores) // _MOST_ROWS)]
+        sample = scores[:: -(-scores.size // _MOST_SCORES)]
         sample = sample[~np.isnan(sample)]
         if not len(sample):  # few real scores among many rows, all of them between the sampled rows
             sample = scores[~np.isnan(scores)]

@@ -55,7 +55,7 @@ def test_slices_equal_the_whole_bit_for_bit(backend, strategy, rerank, itself, p
 def test_a_run_in_small_slices_equals_one(backend, monkeypatch):
     x = embeddings()
     whole = hn.mine_hard_negatives(x, k=5, strategy="random")
-    monkeypatch.setattr("hashneg.mining.job._SLICE_BYTES", 64 * 20 * 7)
+    monkeypatch.setattr("hashneg.mining.job._SLICE_BYTES", 16 * 20 * 7)
     job = MiningJob(x, k=5, strategy="random")
     assert job.slice_rows == 7
     assert_equal(job.run(), whole)
@@ -65,7 +65,7 @@ def test_slices_shrink_with_the_pool():
     """A rank window of millions must not make a slice of gigabytes."""
     x = np.broadcast_to(np.ones(4, np.float32), (2_000_000, 4))
     job = MiningJob(x[:10], x, k=1, range_max=1_000_000)
-    assert job.slice_rows * job.pool * 64 <= 128 << 20
+    assert job.slice_rows * job.pool * 16 <= 128 << 20
 
 
 def test_no_more_candidates_than_rows():
