@@ -7,6 +7,7 @@ import hashneg as hn
 
 search = pytest.importorskip("hashneg.backends.cpu.search")
 layout = pytest.importorskip("hashneg.backends.cpu.layout")
+guess = pytest.importorskip("hashneg.backends.cpu.guess")
 
 
 def random_codes(rng, n, n_bits):
@@ -22,10 +23,9 @@ def assert_same(database, queries, k, **options):
 
 @pytest.fixture
 def eager_guesses(monkeypatch):
-    """Guess limits from every second block, for any k."""
-    monkeypatch.setattr(search, "_SAMPLE_STEP", 2)
-    monkeypatch.setattr(search, "_FEWEST_SAMPLED", 1)
-    monkeypatch.setattr(search, "_FEWEST_TO_GUESS", 1)
+    """Guess limits from every second block, however few there are."""
+    monkeypatch.setattr(guess, "_FEWEST_BLOCKS", 1)
+    monkeypatch.setattr(guess, "_BLOCKS_A_SAMPLE", 2)
 
 
 @pytest.mark.parametrize("words", [4, 8])
@@ -40,6 +40,20 @@ def test_every_vector_width_gives_the_reference_result(monkeypatch, words, n_bit
     assert_same(database, queries, 40, metric="projected", max_distance=n_bits // 3)
 
 
+@pytest.mark.parametrize("n_bits", [9, 65, 200])
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("metric", ["hamming", "projected"])
+def test_queries_that_share_rows_are_counted_right(n_bits, spread, metric):
+    """Trees of all depths: equal, similar and unrelated queries, of few and of many ones, at every limit."""
+    rng = np.random.default_rng(n_bits)
+    centers = rng.random((6, n_bits)) < np.linspace(0.1, 0.9, 6)[:, None]
+    bits = centers[rng.integers(0, 6, 1700)] ^ (rng.random((1700, n_bits)) < spread)
+    codes = hn.Codes.from_signs(np.where(bits, 1.0, -1.0))
+    queries, database = codes[:131], codes[131:]
+    for k, max_distance in ((3, None), (40, n_bits // 4), (2000, 1), (9, 0)):
+        assert_same(database, queries, k, metric=metric, max_distance=max_distance)
+
+
 @pytest.mark.parametrize("k", [1, 5, 600, 5000])
 @pytest.mark.parametrize("max_distance", [None, 12])
 def test_guessed_limits_do_not_change_the_result(eager_guesses, k, max_distance):
@@ -48,22 +62,23 @@ def test_guessed_limits_do_not_change_the_result(eager_guesses, k, max_distance)
     assert_same(database, queries, k, max_distance=max_distance, allow=rng.random(4321) < 0.3)
 
 
-def test_a_guess_that_is_too_low_is_searched_again(eager_guesses, monkeypatch):
+def test_a_guess_that_is_too_low_is_searched_again(monkeypatch):
     """All near rows lie in the sampled blocks, so that the sample promises twice as many as there are."""
-    monkeypatch.setattr(search, "_SAMPLE_STEP", 1024 // (64 * layout.vector_words()))
+    step = 1024 // (64 * layout.vector_words())
+    monkeypatch.setattr(guess, "sampled_blocks", lambda first, last: np.arange(first, last, step))
     scans = []
-    scan_in_order = search.scan.scan_in_order
-    monkeypatch.setattr(search.scan, "scan_in_order", lambda *args: (scans.append(1), scan_in_order(*args)))
+    visit_in_order = search.visit.visit_in_order
+    monkeypatch.setattr(search.visit, "visit_in_order", lambda *args: (scans.append(1), visit_in_order(*args)))
     rng = np.random.default_rng(0)
     near, far = np.zeros((512, 8), np.uint8), np.full((512, 8), 255, np.uint8)
     near[:, 0] = rng.integers(0, 256, 512)
     blocks = np.concatenate([near, far] * 4)
     queries = np.zeros((6, 8), np.uint8)
-    queries[3:] = 255  # for these the guess is too high, not too low
-    for k in (1800, 2047, 2049):
+    queries[3:] = 255  # the sample holds nothing near these: their guess is too high, not too low
+    for k in (1800, 2047):
         scans.clear()
         assert_same(blocks, queries, k, threads=1)
-        assert len(scans) == 3  # the sample, the guess, and once more without it
+        assert len(scans) == 2  # with the guess, and once more without it
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])

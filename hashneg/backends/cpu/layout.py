@@ -65,7 +65,7 @@ def build(database: Database, words: int | None = None) -> Layout:
     words = vector_words() if words is None else words
     n, planes = len(database.codes), planes_of(database.n_bits)
     order = np.empty(0, np.int64) if database.clustering is None else database.clustering.order
-    layout = Layout(_zeros(_n_blocks(n, words), database.n_bits + _FIXED_ROWS + planes, words), planes, order)
+    layout = Layout(aligned_zeros(_n_blocks(n, words), database.n_bits + _FIXED_ROWS + planes, words), planes, order)
     fill(layout, database, np.arange(-(-n // 64)))
     return layout
 
@@ -74,7 +74,7 @@ def refresh(layout: Layout, database: Database, rows: np.ndarray) -> None:
     """Bring the layout up to date after `rows` of the database changed or were added."""
     n, words = len(database.codes), layout.words
     if _n_blocks(n, words) > len(layout.blocks):
-        grown = _zeros(max(_n_blocks(n, words), len(layout.blocks) * 3 // 2), layout.blocks.shape[1], words)
+        grown = aligned_zeros(max(_n_blocks(n, words), len(layout.blocks) * 3 // 2), layout.blocks.shape[1], words)
         grown[: len(layout.blocks)] = layout.blocks
         layout.blocks = grown
     positions = rows
@@ -95,8 +95,8 @@ def _n_blocks(n: int, words: int) -> int:
     return -(-n // BLOCK_ROWS) * (BLOCK_ROWS // (64 * words))
 
 
-def _zeros(n_blocks: int, rows: int, words: int) -> np.ndarray:
-    """Zeros whose first byte starts a cache line."""
+def aligned_zeros(n_blocks: int, rows: int, words: int) -> np.ndarray:
+    """Zeros whose first byte starts a cache line: a vector that lies in two costs twice."""
     size = n_blocks * rows * words * 8
     raw = np.zeros(size + 64, np.uint8)
     shift = -raw.ctypes.data % 64

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hashneg.backends.cpu import clustered, scan, selection
+from hashneg.backends.cpu import clustered, guess, selection, visit
 from hashneg.backends.cpu import layout as layouts
 from hashneg.backends.cpu.layout import Layout
 from hashneg.backends.cpu.rows import scan_rows
@@ -19,9 +19,6 @@ _TILE_QUERIES = 64  # their row numbers and a block share the L1 cache
 _TILE_BYTES = 32 << 20
 _FEW_QUERIES = 4  # not worth laying the database out for
 _FEWEST_BLOCKS = 64  # of a share of the database that one thread takes
-_SAMPLE_STEP = 32  # every 32nd block (more often in a small database) tells how near the k-th best may be
-_FEWEST_SAMPLED = 4  # blocks
-_FEWEST_TO_GUESS = 32  # neighbours; for fewer the sample holds none
 
 
 def prepare(database: Database) -> None:
@@ -119,9 +116,7 @@ class _Tile:
         self.rows = np.empty(n * room, np.int64)
         selection.start(self.state, self.histograms, np.full(n, search.max_distance))
         if layout is not None:
-            self._offsets, self._plans = scan.planned(self.queries, search, layout)
-            # counters and marks of a block; made here so that they outlive the kernel that reads them by address
-            self._scratch = np.empty((layout.planes + 1) * layout.words, np.uint64)
+            self._program = visit.program(self.queries, search, layout)
 
     def run(self, share: tuple[int, int], out_distances: np.ndarray, out_rows: np.ndarray) -> None:
         """The k best of the rows of a share of the database."""
@@ -143,14 +138,14 @@ class _Tile:
     def count(self) -> np.ndarray:
         """How many rows are within the distance, int64 (n,)."""
         assert self.layout is not None
-        self._scan(0, len(self.layout.blocks), scan.COUNT)
+        self._scan(0, len(self.layout.blocks), visit.COUNT)
         return self.state[:, selection.ACCEPTED]
 
     def collect(self, indptr: np.ndarray, distances: np.ndarray, rows: np.ndarray) -> None:
         """Write the rows within the distance, sorted, to places indptr[q]..indptr[q+1]-1."""
         assert self.layout is not None
         self.begins, self.distances, self.rows = indptr[:-1].copy(), distances, rows
-        self._scan(0, len(self.layout.blocks), scan.COLLECT)
+        self._scan(0, len(self.layout.blocks), visit.COLLECT)
         for begin, end in pairwise(indptr):
             part = slice(begin, end)
             selection.sort_by_distance(
@@ -158,39 +153,39 @@ class _Tile:
             )
 
     def _select(self, first_block: int, last_block: int) -> None:
-        """Scan blocks for the k best, from limits guessed on a sample of the blocks.
-
-        The guess is the distance of some row whose rank in the sample is a few standard deviations beyond the
-        one expected of the k-th best; about 2 k rows then survive, not k (1 + ln(n/k)). Where fewer than k
-        rows lie within it, the guess was too low and the query is searched again without one.
-        """
-        step = min(_SAMPLE_STEP, (last_block - first_block) // _FEWEST_SAMPLED)
-        if self.k < _FEWEST_TO_GUESS or step < 2:
-            return self._scan(first_block, last_block, scan.SELECT)
-        expected = self.k / step
-        rank = int(expected + 3 * np.sqrt(expected)) + 2
-        self._scan(first_block, last_block, scan.SELECT, step=step, k=rank)
-        guessed = self.state[:, selection.ACCEPTED] >= rank
-        limits = np.where(guessed, self.state[:, selection.INNER] + 1, self.search.max_distance)
+        """Scan blocks for the k best, from limits guessed on a sample of the blocks."""
+        limits = self._guessed(first_block, last_block)
         selection.start(self.state, self.histograms, limits)
-        self._scan(first_block, last_block, scan.SELECT)
-        failed = np.flatnonzero(guessed & (self.state[:, selection.ACCEPTED] < self.k))
-        if len(failed):
-            unlimited = np.full(len(limits), -1)  # a limit below 0 skips the query
-            unlimited[failed] = self.search.max_distance
+        self._scan(first_block, last_block, visit.SELECT)
+        failed = (limits < self.search.max_distance) & (self.state[:, selection.ACCEPTED] < self.k)
+        if failed.any():  # the guess was too low
             kept = self.state.copy()
-            selection.start(self.state, self.histograms, unlimited)
-            self._scan(first_block, last_block, scan.SELECT)
-            succeeded = np.setdiff1d(np.arange(len(limits)), failed)
-            self.state[succeeded] = kept[succeeded]
-        return None
+            selection.start(self.state, self.histograms, np.where(failed, self.search.max_distance, -1))
+            self._scan(first_block, last_block, visit.SELECT)
+            self.state[~failed] = kept[~failed]
 
-    def _scan(self, first_block: int, last_block: int, mode: int, step: int = 1, k: int | None = None) -> None:
+    def _guessed(self, first_block: int, last_block: int) -> np.ndarray:
         assert self.layout is not None
-        scan.scan_in_order(
-            *self.layout.shape, self.layout.blocks, first_block, last_block, step, self.search.n_bits, self._offsets,
-            self._plans, self.masks.table, self.k if k is None else k, mode, self.state, self.histograms, self.begins,
-            self.room, self.distances, self.rows, self._scratch,
+        limits = np.full(len(self.queries), self.search.max_distance, np.int64)
+        sample = guess.sampled_blocks(first_block, last_block)
+        if len(sample):
+            layout, program = self.layout, self._program
+            rank = guess.rank_to_guess(self.k, len(sample), last_block - first_block)
+            kept = np.empty((len(limits), len(sample), (layout.planes + 1) * layout.words), np.uint64)
+            marks = np.empty((2, len(sample) * layout.words), np.uint64)
+            guess.guess_limits(
+                *layout.shape, layout.blocks, sample, self.search.n_bits, program.nodes, program.offsets,
+                program.plans, program.slots, self.masks.table, rank, self.state, kept, marks, limits,
+            )  # fmt: skip
+        return limits
+
+    def _scan(self, first_block: int, last_block: int, mode: int) -> None:
+        assert self.layout is not None
+        program = self._program
+        visit.visit_in_order(
+            *self.layout.shape, self.layout.blocks, first_block, last_block, self.search.n_bits, program.nodes,
+            program.offsets, program.plans, program.slots, self.masks.table, self.layout.order, self.k, mode,
+            self.state, self.histograms, self.begins, self.room, self.distances, self.rows,
         )  # fmt: skip
 
 

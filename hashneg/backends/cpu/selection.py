@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from hashneg.backends.cpu.vectors import load8, load64
+from hashneg.backends.cpu.vectors import inlined_kernel, kernel, load8, load64
 from hashneg.backends.request import NO_DISTANCE, NO_INDEX, Exclusions
 
 # Columns of the state of a query
@@ -53,7 +53,7 @@ class Masks:
         self.table = table
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def is_excluded(masks, query, row):
     """Whether `row` may not be returned for `query`."""
     if masks[ALLOW]:
@@ -72,7 +72,7 @@ def is_excluded(masks, query, row):
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_listed(line, width, row):
     """Binary search in a sorted line of ids."""
     low, high = 0, width
@@ -98,7 +98,7 @@ def start(state, histograms, limits):
 # `rows`; views of them would cost two atomic operations each, more than the work itself.
 
 
-@njit(nogil=True, cache=True)
+@inlined_kernel
 def accept(state, histograms, q, distances, rows, begin, k, in_order, distance, row):
     """Hold a row that is within the limit, and let the limit fall. The buffer must have room.
 
@@ -123,21 +123,14 @@ def accept(state, histograms, q, distances, rows, begin, k, in_order, distance, 
     state[q, BELOW] = below
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def compact(state, q, distances, rows, begin, k, in_order):
     """Drop what is not among the k best; what stays keeps its order of arrival."""
     inner, end = state[q, INNER], begin + state[q, HELD]
     ties_wanted = k - state[q, BELOW]
-    last_tie = np.int64(NO_DISTANCE) << 32
+    last_tie = np.int64(2**62)
     if not in_order:  # the lower indices win, whenever they came
-        ties = np.empty(end - begin, np.int64)
-        n_ties = 0
-        for i in range(begin, end):
-            if distances[i] == inner + 1:
-                ties[n_ties] = rows[i]
-                n_ties += 1
-        if n_ties > ties_wanted:
-            last_tie = np.sort(ties[:n_ties])[ties_wanted - 1]
+        last_tie = _last_tie(distances, rows, begin, end, inner + 1, ties_wanted)
     kept = begin
     for i in range(begin, end):
         distance = distances[i]
@@ -151,6 +144,22 @@ def compact(state, q, distances, rows, begin, k, in_order):
         rows[kept] = rows[i]
         kept += 1
     state[q, HELD] = kept - begin
+
+
+@kernel
+def _last_tie(distances, rows, begin, end, distance, wanted):
+    """The largest of the `wanted` lowest rows at a distance; by bisection, for it must not allocate."""
+    low, high = np.int64(-1), np.int64(2**62)  # the rows up to `low` are too few, those up to `high` enough
+    while high - low > 1 and wanted:
+        middle = (low + high) // 2
+        count = 0
+        for i in range(begin, end):
+            count += distances[i] == distance and rows[i] <= middle
+        if count < wanted:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 @njit(nogil=True, cache=True)

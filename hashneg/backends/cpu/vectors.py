@@ -12,16 +12,23 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba.core import types
 from numba.extending import intrinsic
+
+# A kernel that allocates nothing. Numba then counts no references: between compiled functions it would count every
+# array at every call, an atomic operation each, which costs more than the work on a survivor.
+kernel = numba.njit(nogil=True, cache=True, _nrt=False)
+inlined_kernel = numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
 
 GROUP = 16  # rows counted by one step of the short loop
 LONG_GROUP = 64  # and of the long one, which passes on a quarter of the carries
 _LONG_GROUP_PLANES = 7
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
-_SUM, _MAJORITY = 0x96, 0xE8  # truth tables of a ^ b ^ c and of "two of three"
+# truth tables of a ^ b ^ c, of "two of three", and of the carry of two bits and a third that gave this sum
+_SUM, _MAJORITY, _CARRY = 0x96, 0xE8, 0xD4
 
 
 AVX512_WORDS = 8  # vectors of this width may use AVX-512 instructions by name
@@ -47,6 +54,12 @@ def load64(typingctx, address):
         return builder.load(pointer, align=1)
 
     return types.uint64(types.intp), codegen
+
+
+@inlined_kernel
+def field(address, column):
+    """Column `column` of the int64s at an address."""
+    return np.int64(load64(address + 8 * column))
 
 
 @intrinsic
@@ -127,7 +140,7 @@ def count_and_compare(
     n_planes, n_words, index_bits = planes.count, words.count, offsets.dtype.bitwidth
 
     def codegen(context, builder, signature, args):
-        emit = _Emitter(builder, n_words)
+        emit = Emitter(builder, n_words)
         block_at, start_at, keep, chosen_at, groups, levels_at, equal_at, valid_at, flipped, scratch_at = args[3:]
         block_words = builder.inttoptr(block_at, _I64.as_pointer())
         row_offsets = builder.inttoptr(chosen_at, ir.IntType(index_bits).as_pointer())
@@ -183,7 +196,7 @@ def count_and_compare(
             lower = emit.splat(builder.load(builder.gep(level_words, [_I64(p)])))
             reached = emit.majority(counter, reached, lower)
         marks = builder.and_(builder.xor(reached, emit.splat(flipped)), emit.load(emit.pointer(valid_at), 0))
-        some = builder.icmp_unsigned("!=", emit.any_bit(marks), _I64(0))
+        some = builder.icmp_unsigned("!=", emit.words_in_use(marks), _I64(0))
         with builder.if_then(some, likely=False):
             out = emit.pointer(scratch_at)
             for p, vector in enumerate([*counters, marks]):
@@ -212,7 +225,7 @@ def lane_counter(typingctx, planes, words, scratch, word, bit):
     return types.int64(planes, words, types.intp, types.int64, types.int64), codegen
 
 
-class _Emitter:
+class Emitter:
     """Writes IR on vectors of `words` 64-bit words."""
 
     def __init__(self, builder: ir.IRBuilder, words: int) -> None:
@@ -236,7 +249,9 @@ class _Emitter:
     def full_adder(self, a, b, c):
         """(sum, carry) of three bits in every place."""
         if self.ternary:
-            return self._three_input(a, b, c, _SUM), self._three_input(a, b, c, _MAJORITY)
+            total = self._three_input(a, b, c, _SUM)
+            # the instruction overwrites its first operand: from the sum, b and c the carry costs no copy of a
+            return total, self._three_input(b, c, total, _CARRY)
         half = self.builder.xor(a, b)
         carry = self.builder.or_(self.builder.and_(a, b), self.builder.and_(half, c))
         return self.builder.xor(half, c), carry
@@ -250,10 +265,10 @@ class _Emitter:
         kind = ir.FunctionType(self.vector, [self.vector] * 3 + [_I32])
         return call_llvm(self.builder, "llvm.x86.avx512.pternlog.q.512", kind, [a, b, c, _I32(table)])
 
-    def any_bit(self, value):
-        """The words of a vector, joined by OR."""
-        kind = ir.FunctionType(_I64, [self.vector])
-        return call_llvm(self.builder, f"llvm.vector.reduce.or.v{self.words}i64", kind, [value])
+    def words_in_use(self, value):
+        """An i64 whose bit w says whether word w of a vector is not 0."""
+        in_use = self.builder.icmp_unsigned("!=", value, ir.Constant(self.vector, [0] * self.words))
+        return self.builder.zext(self.builder.bitcast(in_use, ir.IntType(self.words)), _I64)
 
 
 def counted_loop(builder, first, last, state, body):
