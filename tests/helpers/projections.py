@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import hashneg as hn
+from hashneg.backends import implementation
+from hashneg.backends.request import Projection
+from hashneg.quantize import rotations
 
 ROTATIONS = ["orthogonal", "gaussian", "hadamard", "itq", "identity"]
 CENTERS = ["mean", "median", None]
@@ -64,3 +67,20 @@ def tolerance(fitted: hn.BinaryQuantizer, x: np.ndarray) -> np.ndarray:
 
 def bits(codes: hn.Codes) -> np.ndarray:
     return np.asarray(codes.to_signs()) > 0
+
+
+def check_kernels(kind: str, n_bits: int, dim: int, n: int, dtype: str) -> None:
+    """The cpu backend within contract 6 of the reference in float64, and its bits the signs of its own numbers."""
+    rng = np.random.default_rng(dim)
+    rows = rng.standard_normal((n, dim)).astype(dtype)
+    matrix = rotations.gaussian(n_bits, dim, 3) if kind == "dense" else None
+    signs = rotations.hadamard_signs(n_bits, dim, 3) if kind == "hadamard" else None
+    projection = Projection(kind, rng.standard_normal(n_bits) / 10, matrix, signs)
+    z = implementation("project", "cpu")(rows, projection)
+    wanted = implementation("project", "reference")(rows.astype(np.float64), projection)
+    lengths = np.ones(n_bits) if matrix is None else np.linalg.norm(matrix, axis=1)
+    reach = np.linalg.norm(rows.astype(np.float64), axis=1)[:, None] * lengths + np.abs(projection.thresholds)
+    assert z.dtype == dtype
+    assert np.all(np.abs(z - wanted) <= 4 * (dim + 2) * np.finfo(dtype).eps / 2 * reach)
+    codes = implementation("encode", "cpu")(rows, projection)
+    np.testing.assert_array_equal(codes, np.packbits(z >= 0, axis=1, bitorder="little"))
