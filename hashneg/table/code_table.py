@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from hashneg import arrays, checks
 from hashneg.arrays import Embeddings
 from hashneg.backends.request import NO_DISTANCE, NO_INDEX
-from hashneg.codes import Codes, width_of
+from hashneg.codes import Codes, as_codes, width_of
 from hashneg.hamming import TopK, exclusions
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer, NotFittedError
@@ -146,6 +147,25 @@ class CodeTable:
             self._write(ids, self._encode(rows), version)
         self.version += 1
 
+    def update_codes(self, ids: Any, codes: Any) -> None:
+        """Take in codes that were computed elsewhere, as on a device, by the quantizer of the table; mode="live" only.
+
+        Parameters
+        ----------
+        ids : array, int (m,)
+        codes : Codes, or uint8 array (m, width)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids or codes are not what they should be, or mode="epoch", which needs embeddings.
+        """
+        if self._kept is not None:
+            raise ValueError("mode='epoch' makes its codes from embeddings; pass these to update")
+        numbers, codes = self._ids(ids), as_codes(codes, "codes")
+        self._write(numbers, codes, np.int32(self.version + 1))
+        self.version += 1
+
     def mine(
         self,
         ids: Any,
@@ -179,7 +199,7 @@ class CodeTable:
             As `hamming_topk`.
         """
         rows = self._ids(ids)
-        found = self._index.topk(
+        found = self.topk(
             self._index.codes(rows), k, query_ids=rows, query_labels=None if self.labels is None else self.labels[rows],
             exclude=exclude, allow=allow, max_distance=max_distance, backend=backend, threads=threads,
             progress=progress,
@@ -188,6 +208,24 @@ class CodeTable:
         found.distances[unknown], found.indices[unknown] = NO_DISTANCE, NO_INDEX
         export = arrays.exporter(ids)
         return TopK(export(found.distances), export(found.indices))
+
+    def topk(self, queries: Any, k: int, **options: Any) -> TopK:
+        """The k nearest rows of codes that need not be in the table.
+
+        Parameters
+        ----------
+        queries : Codes, or uint8 array (nq, width)
+            Codes by the quantizer of the table.
+        k : int
+        **options
+            As in `HammingIndex.topk`. `query_labels` are needed if the table has labels.
+
+        Returns
+        -------
+        TopK
+            distances int32 (nq, k), indices int64 (nq, k).
+        """
+        return self._index.topk(queries, k, **options)
 
     def hardest_positives(self, ids: Any, positives: Any = None) -> Any:
         """The hardest positive of the rows `ids`: the one whose code is farthest away.
@@ -274,7 +312,9 @@ class CodeTable:
             if source is not None or chunks > 1:
                 raise ValueError("mode='epoch' rebuilds all codes from the embeddings it keeps; pass new ones to "
                                  "update, and call refresh() without source and chunks")  # fmt: skip
-            return self._rebuild(self._kept)
+            if not self._kept.versions.any():
+                raise ValueError("there is nothing to rebuild codes from: update the table during the epoch first")
+            return self._rebuild(self._kept, self._kept.blocks())
         if source is None:
             raise ValueError("source is missing: mode='live' keeps no embeddings, so refresh needs those of all rows, "
                              "or a function that computes them")  # fmt: skip
@@ -397,13 +437,13 @@ class CodeTable:
         self._index.update(ids, codes)
         self._versions[ids] = version
 
-    def _rebuild(self, kept: KeptEmbeddings) -> np.ndarray:
-        rows = kept.rows
-        if not len(rows):
-            raise ValueError("there is nothing to rebuild codes from: update the table during the epoch first")
-        codes, self._quantizer = refreshing.from_kept(kept, self._quantizer)
-        self._index.update(rows, codes)
-        self._versions[rows] = kept.versions[rows]
+    def _rebuild(self, kept: KeptEmbeddings, blocks: Iterable[Any]) -> np.ndarray:
+        """Codes of all kept rows, by thresholds fitted to `blocks`."""
+        rows, quantizer = kept.rows, refreshing.fitted_anew(self._quantizer, blocks)
+        if len(rows):
+            self._index.update(rows, refreshing.joined([quantizer.encode(block) for block in kept.blocks()]))
+            self._versions[rows] = kept.versions[rows]
+        self._quantizer = quantizer
         return rows
 
     def _ids(self, ids: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ class KeptEmbeddings:
         dim = rows.shape[1]
         if self.values is not None and self.values.shape[1] != dim:
             raise ValueError(f"embeddings has {dim} dimensions, but the table keeps {self.values.shape[1]}")
-        half = _halved(rows)
+        half = halved(rows)
         if self.values is None:
             self.values = np.zeros((len(self.versions), dim), np.float16)
         self.values[ids] = half  # in order: of repeated ids the last wins
@@ -48,7 +48,7 @@ class KeptEmbeddings:
             yield self.values[rows[start : start + _BLOCK_ROWS]]
 
 
-def _halved(rows: Embeddings) -> np.ndarray:
+def halved(rows: Embeddings) -> np.ndarray:
     with np.errstate(over="ignore"):
         half = rows.block(0, len(rows)).astype(np.float16)
     fits = np.isfinite(half).all(axis=1)

@@ -12,15 +12,8 @@ from hashneg.arrays import Embeddings
 from hashneg.codes import Codes
 from hashneg.progress import Meter
 from hashneg.quantize import BinaryQuantizer
-from hashneg.table.kept import KeptEmbeddings
 
 Embed = Callable[[np.ndarray], Any]
-
-
-def from_kept(kept: KeptEmbeddings, quantizer: BinaryQuantizer) -> tuple[Codes, BinaryQuantizer]:
-    """Codes of the kept rows, by thresholds fitted to them."""
-    quantizer = fitted_anew(quantizer, kept.blocks())
-    return joined([quantizer.encode(block) for block in kept.blocks()]), quantizer
 
 
 def from_source(
