@@ -1,0 +1,194 @@
+"""Exact search: rounds of scanning and merging; see scan.cuh and merge.cu.
+
+A round scans a part of the database with a limit for each query, the distance beyond which rows are of no interest,
+and merges what it found into the k best rows so far, which gives the limit of the next round. The first parts are
+small and grow by a constant factor, so that nearly all rows are scanned with a limit that few of them pass. In a
+large database the limit comes from a sample of it, with a rank that leaves room for chance, and one round scans all
+rows; a query whose limit turns out to be too small is scanned once more without one. Nothing is read back by the
+host meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+
+from hashneg.backends.cupy import device, masks
+from hashneg.backends.cupy.layout import SlicedLayout, TensorLayout, on_tensor_core
+from hashneg.backends.cupy.scanner import Queries, Round, scan
+from hashneg.backends.request import Database, Search
+from hashneg.progress import Meter
+
+KEEP, SAMPLE, CHECK = range(3)  # purposes of merge.cu
+
+_WORKSPACE_BYTES = 512 << 20  # of lists
+_TILE_QUERIES = 4096
+_FIRST_ROWS = 512  # of the first round, or twice k: all of them are found
+_GROWTH = 4
+_SAMPLE_STEP = 16  # every sixteenth tile
+_SAMPLED_TILES = 16  # the fewest that make a sample
+_SAMPLED_ROWS = 4  # at least this many for each that is asked for
+_DEVIATIONS = 4.5  # a sample holds so few of the k nearest rows in about one of 10,000 queries
+_MERGE_THREADS = 128
+
+
+@dataclass(frozen=True)
+class Step:
+    """A round and what is done with what it finds."""
+
+    round: Round
+    k: int
+    purpose: int
+
+
+def steps(tiles: int, tile_rows: int, k: int) -> list[Step]:
+    """The rounds of a search for k rows."""
+    sampled = tiles // _SAMPLE_STEP
+    expected = k / _SAMPLE_STEP
+    rank = ceil(expected + _DEVIATIONS * sqrt(expected)) + 2
+    if sampled < _SAMPLED_TILES or sampled * tile_rows < _SAMPLED_ROWS * rank or k < _SAMPLE_STEP // 2:
+        return _growing(tiles, tile_rows, k, 1)
+    sample = _growing(sampled * _SAMPLE_STEP, tile_rows, rank, _SAMPLE_STEP)
+    whole = Round(0, tiles, 1)
+    return [*sample[:-1], Step(sample[-1].round, rank, SAMPLE), Step(whole, k, CHECK), Step(whole, k, KEEP)]
+
+
+def _growing(tiles: int, tile_rows: int, k: int, step: int) -> list[Step]:
+    result, done = [], 0
+    part = ceil(max(_FIRST_ROWS, 2 * k) / tile_rows) * step
+    while done < tiles:
+        last = min(tiles, max(part, done * _GROWTH))
+        result.append(Step(Round(done, last, step), k, KEEP))
+        done = last
+    return result
+
+
+def prepare(database: Database) -> None:
+    """Bring the codes into the form that scans read."""
+    with device.memory("an index", len(database.codes), _row_bytes(database)):
+        database.layout = _layout_of(database)
+
+
+def write(database: Database, rows: np.ndarray) -> None:
+    """Bring the layout up to date after `rows` changed or were added: it is made anew, which costs one copy."""
+    prepare(database)
+
+
+def topk(database: Database, queries: Any, k: int, search: Search, threads: int, meter: Meter) -> tuple[Any, Any]:
+    """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
+    nq = len(queries)
+    with device.memory("a top-k search", nq, 12 * k + queries.shape[1], _other_bytes(database)):
+        distances, rows = device.empty((nq, k), "int32"), device.empty((nq, k), "int64")
+        layout = _layout(database)
+        for start, stop in _tiles(nq, k):
+            best = _Best(stop - start, k, search)
+            tile = Queries.of(queries[start:stop], layout, search.metric == "projected")
+            excluded = masks.arguments(search.exclusions.queries(start, stop))
+            for step in steps(layout.tiles, layout.tile_rows, k):
+                best.take(layout, tile, step, excluded)
+            best.finish(distances[start:stop], rows[start:stop])
+            meter.advance(stop - start)
+    return distances, rows
+
+
+class _Best:
+    """The k best rows so far of some queries.
+
+    Attributes
+    ----------
+    lists : uint64 (nq, room), in the order of the rows; see lists.cuh
+    held : int32 (nq,), entries of a list
+    limits : int32 (nq,)
+    """
+
+    def __init__(self, nq: int, k: int, search: Search) -> None:
+        self.nq, self.k, self.search = nq, k, search
+        self.room = _best_room(k)
+        self.lists = device.empty((nq, self.room), "uint64")
+        self.held = device.filled((nq,), "int32", 0)
+        self.limits = device.filled((nq,), "int32", search.max_distance)
+
+    def take(self, layout: TensorLayout | SlicedLayout, queries: Queries, step: Step, excluded: tuple[Any, ...]) -> None:
+        found = scan(layout, queries, step.round, step.k, self.limits, _WORKSPACE_BYTES, excluded)
+        device.launch(
+            device.kernel("merge"), self.nq, _MERGE_THREADS, found.lists, np.int64(found.room), found.counts,
+            np.int32(found.slices), np.int32(self.search.n_bits), np.int32(step.k), np.int32(step.purpose),
+            np.int32(self.search.max_distance), self.lists, np.int64(self.room), self.held, self.limits,
+        )  # fmt: skip
+
+    def finish(self, distances: Any, rows: Any) -> None:
+        bins = device.empty((self.nq, self.search.n_bits + 1), "int32")
+        device.launch(
+            device.kernel("finish", "merge.cu"), ceil(self.nq / 4), 128, self.lists, device.NULL, np.int64(self.room),
+            self.held, np.int64(self.nq), np.int32(self.search.n_bits), bins, np.int64(self.k), distances, rows,
+        )  # fmt: skip
+
+
+def range_search(
+    database: Database, queries: Any, search: Search, threads: int, meter: Meter
+) -> tuple[Any, Any, Any]:
+    """All allowed rows within `search.max_distance`: indptr, indices, distances. Counted first, then collected.
+
+    The host reads one number, the length of the result.
+    """
+    nq = len(queries)
+    with device.memory("a range search", nq, queries.shape[1], _other_bytes(database)):
+        layout = _layout(database)
+        whole = Round(0, layout.tiles, 1)
+        parts, totals = [], device.filled((nq + 1,), "int64", 0)
+        for start, stop in _tiles(nq, 1):
+            tile = Queries.of(queries[start:stop], layout, search.metric == "projected")
+            excluded = masks.arguments(search.exclusions.queries(start, stop))
+            limits = device.filled((stop - start,), "int32", search.max_distance)
+            found = scan(layout, tile, whole, 0, limits, _WORKSPACE_BYTES, excluded, only_count=True)
+            totals[start + 1 : stop + 1] = found.counts.sum(axis=1)
+            parts.append((start, stop, tile, excluded, limits, found.counts))
+        indptr = totals.cumsum()
+        length = int(indptr[-1])
+    with device.memory("a range search", nq, ceil(20 * length / max(1, nq)), _other_bytes(database)):
+        lists = device.empty((length,), "uint64")
+        distances, rows = device.empty((length,), "int32"), device.empty((length,), "int64")
+        for start, stop, tile, excluded, limits, counts in parts:
+            ends = counts.reshape(-1).cumsum(dtype=np.int64)
+            begins = ends - counts.reshape(-1) + indptr[start]
+            scan(layout, tile, whole, 0, limits, _WORKSPACE_BYTES, excluded, into=(lists, begins))
+            bins = device.empty((stop - start, search.n_bits + 1), "int32")
+            device.launch(
+                device.kernel("finish", "merge.cu"), ceil((stop - start) / 4), 128, lists, indptr[start:stop],
+                np.int64(0), counts.sum(axis=1, dtype=np.int32), np.int64(stop - start), np.int32(search.n_bits), bins,
+                np.int64(0), distances, rows,
+            )  # fmt: skip
+            meter.advance(stop - start)
+    return indptr, rows, distances
+
+
+def _layout(database: Database) -> TensorLayout | SlicedLayout:
+    return _layout_of(database) if database.layout is None else database.layout
+
+
+def _layout_of(database: Database) -> TensorLayout | SlicedLayout:
+    kind = TensorLayout if on_tensor_core() else SlicedLayout
+    alive = None if database.alive is None else device.on_device(database.alive, "uint8")
+    return kind.of(database.codes, database.n_bits, alive)
+
+
+def _best_room(k: int) -> int:
+    return k + max(k, 1024)
+
+
+def _tiles(nq: int, k: int) -> Iterator[tuple[int, int]]:
+    step = max(64, min(_TILE_QUERIES, _WORKSPACE_BYTES // (8 * _best_room(k))))
+    return ((start, min(start + step, nq)) for start in range(0, nq, step))
+
+
+def _row_bytes(database: Database) -> int:
+    """Bytes of a database row on the device, at most: words or planes, ones, starts."""
+    return 4 * (8 * ceil(database.n_bits / 256) + 2) + 16
+
+
+def _other_bytes(database: Database) -> int:
+    return _WORKSPACE_BYTES + (0 if database.layout is not None else len(database.codes) * _row_bytes(database))

@@ -1,0 +1,234 @@
+"""A stand-in for the small part of CuPy that hashneg uses: arrays of the host that behave as arrays of a device.
+
+An array cannot be read by NumPy, fresh memory is filled with a pattern, and kernels are the .cu files compiled as
+C++ behind `emulation.h`. A launch is checked as no GPU does it: number and types of the arguments, contiguity, limits
+of the grid and of shared memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+HEADER = Path(__file__).with_name("emulation.h")
+COMPILER = os.environ.get("CXX", "g++")
+_KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
+_POISON = 0xA5
+
+
+class ndarray:  # noqa: N801, CuPy's name
+    """A strided view of memory that NumPy owns."""
+
+    __array_ufunc__ = None  # NumPy's functions refuse it, as they refuse CuPy's without its consent
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, *_: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    shape = property(lambda self: self.values.shape)
+    dtype = property(lambda self: self.values.dtype)
+    strides = property(lambda self: self.values.strides)
+    size = property(lambda self: self.values.size)
+    ndim = property(lambda self: self.values.ndim)
+    nbytes = property(lambda self: self.values.nbytes)
+    T = property(lambda self: ndarray(self.values.T))
+    data = property(lambda self: MemoryPointer(self.values))
+    device = property(lambda self: SimpleNamespace(id=0))
+
+    def get(self) -> np.ndarray:
+        return self.values.copy()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __int__(self) -> int:
+        return int(self.values)
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def __getitem__(self, key: Any) -> ndarray:
+        return ndarray(self.values[_plain(key)][...])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise TypeError("non-scalar numpy.ndarray cannot be used for fill")
+        self.values[_plain(key)] = _plain(value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("astype", "cumsum", "max", "min", "reshape", "sum", "view", "all", "any", "argmax", "ravel"):
+            raise AttributeError(f"the stand-in's arrays have no {name!r}")
+        return lambda *args, **named: ndarray(np.asarray(getattr(self.values, name)(*map(_plain, args), **named)))
+
+
+def _operator(name: str) -> Any:
+    def apply(self: ndarray, other: Any) -> ndarray:
+        if isinstance(other, np.ndarray) and other.ndim:
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        return ndarray(np.asarray(getattr(self.values, name)(_plain(other))))
+
+    return apply
+
+
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "ge", "gt", "le", "lt", "eq", "ne",
+              "and", "or", "lshift", "iadd", "isub"):  # fmt: skip
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+class MemoryPointer:
+    def __init__(self, owner: np.ndarray) -> None:
+        self.owner = owner
+        self.ptr = owner.ctypes.data
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(map(_plain, x))
+    return x.values if isinstance(x, ndarray) else x
+
+
+def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
+    values = np.empty(shape, dtype)
+    values.reshape(-1).view(np.uint8)[:] = _POISON
+    return ndarray(values)
+
+
+def full(shape: Any, value: Any, dtype: Any) -> ndarray:
+    return ndarray(np.full(shape, value, dtype))
+
+
+def asarray(values: Any, dtype: Any = None) -> ndarray:
+    return ndarray(np.array(_plain(values), dtype))
+
+
+def ascontiguousarray(x: ndarray, dtype: Any = None) -> ndarray:
+    same = x.values.flags.c_contiguous and (dtype is None or x.dtype == dtype)
+    return x if same else ndarray(np.ascontiguousarray(x.values, dtype))
+
+
+class RawModule:
+    def __init__(self, code: str, options: tuple[str, ...] = ()) -> None:
+        self._library = _library(code, options)
+
+    def get_function(self, name: str) -> RawKernel:
+        return RawKernel(self._library, name)
+
+
+class RawKernel:
+    """One kernel, and how often it ran."""
+
+    launches: dict[str, int] = {}
+    seed = 0  # of the order of threads; 0: by number
+
+    def __init__(self, library: ctypes.CDLL, name: str) -> None:
+        self.name, self.max_dynamic_shared_size_bytes = name, 48 << 10
+        self._run = getattr(library, f"run_{name}")
+        self._run.restype = ctypes.c_char_p
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_long]
+        signature = getattr(library, f"signature_of_{name}")
+        signature.restype = ctypes.c_char_p
+        self._types = signature().decode().split()
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
+        shape = np.array([*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block))], np.int64)
+        if shape.min() < 1 or shape[1] > 65535 or shape[2] > 65535 or shape[0] >= 2**31:
+            raise ValueError(f"{self.name}: invalid grid {grid} or block {block}")
+        allowed = min(self.max_dynamic_shared_size_bytes, Device.attributes["MaxSharedMemoryPerBlockOptin"])
+        if shared_mem > allowed:
+            raise ValueError(f"{self.name}: {shared_mem} bytes of shared memory, {allowed} allowed")
+        if len(args) != len(self._types):
+            raise TypeError(f"{self.name} takes {len(self._types)} arguments, got {len(args)}")
+        cells = [self._cell(i, *pair) for i, pair in enumerate(zip(args, self._types, strict=True))]
+        pointers = (ctypes.c_void_p * len(cells))(*[cell.ctypes.data for cell in cells])
+        RawKernel.launches[self.name] = RawKernel.launches.get(self.name, 0) + 1
+        failure = self._run(shape.astype(np.uint32).ctypes.data, shared_mem, pointers, RawKernel.seed)
+        if failure:
+            raise RuntimeError(f"{self.name}: {failure.decode()}")
+
+    def _cell(self, i: int, value: Any, kind: str) -> np.ndarray:
+        """The eight or fewer bytes that hold an argument."""
+        where = f"{self.name}, argument {i} ({kind})"
+        if kind.startswith("p"):
+            if isinstance(value, MemoryPointer):
+                return np.array(value.ptr, np.uint64)
+            if isinstance(value, np.uintp) and value == 0:
+                return np.array(0, np.uint64)
+            if not isinstance(value, ndarray):
+                raise TypeError(f"{where}: {type(value)} is no array")
+            if not value.values.flags.c_contiguous:
+                raise TypeError(f"{where}: the array is not contiguous")
+            if kind != "p*" and kind[1:] != f"{value.dtype.kind}{value.dtype.itemsize}":
+                raise TypeError(f"{where}: the array holds {value.dtype}")
+            return np.array(value.values.ctypes.data, np.uint64)
+        if not isinstance(value, np.generic) or kind != f"{value.dtype.kind}{value.dtype.itemsize}":
+            raise TypeError(f"{where}: got {type(value)}")
+        return np.array(value)
+
+
+def _library(code: str, options: tuple[str, ...]) -> ctypes.CDLL:
+    """Compile a kernel file, once for each content and set of options."""
+    macros = [option for option in options if option.startswith("-D")]
+    text = f'#include "{HEADER}"\n#line 1 "kernel.cu"\n{code}\n' + "".join(
+        f"EMULATED_KERNEL({name})\n" for name in _KERNEL.findall(code)
+    )
+    command = [COMPILER, "-std=c++17", "-O1", "-w", "-fno-strict-aliasing", "-fPIC", "-shared", *FLAGS, *macros]
+    digest = hashlib.sha256("\n".join([*command, HEADER.read_text(), text]).encode()).hexdigest()[:24]
+    target = CACHE / f"{digest}.so"
+    lock = target.with_suffix(".lock")
+    while not target.exists():
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:  # another test process compiles it
+            if time.time() - lock.stat().st_mtime > 300:
+                lock.unlink(missing_ok=True)
+            time.sleep(0.05)
+            continue
+        try:
+            source, fresh = target.with_suffix(".cpp"), target.with_suffix(".new")
+            source.write_text(text)
+            done = subprocess.run([*command, str(source), "-o", str(fresh)], capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[:4000]}")
+            os.replace(fresh, target)
+        finally:
+            lock.unlink(missing_ok=True)
+    return ctypes.CDLL(str(target))
+
+
+CACHE = Path()  # where libraries are kept; the tests set it
+FLAGS: list[str] = []  # of the compiler, beside the usual ones
+
+
+class Device:
+    id = 0
+    compute_capability = "90"
+    attributes = {"MaxSharedMemoryPerBlockOptin": 232448, "MultiProcessorCount": 3}  # noqa: RUF012
+
+    def __init__(self, number: int | None = None) -> None:
+        assert number in (None, 0)
+
+
+class OutOfMemoryError(MemoryError):
+    """What CuPy raises where the pool cannot grow."""
+
+
+cuda = SimpleNamespace(
+    Device=Device,
+    memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
+)
+
+
+def get_default_memory_pool() -> Any:
+    return SimpleNamespace(free_bytes=lambda: 0)
