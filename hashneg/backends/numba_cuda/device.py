@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -34,31 +35,46 @@ def number() -> int:
     return 0 if SIMULATED else cuda.get_current_device().id
 
 
+def stream() -> Any:
+    """The stream that the caller's framework works on, so that kernels come after what made their input."""
+    pointer = 0
+    if not SIMULATED and "cupy" in sys.modules:
+        pointer = sys.modules["cupy"].cuda.get_current_stream().ptr
+    elif not SIMULATED and "torch" in sys.modules:
+        pointer = sys.modules["torch"].cuda.current_stream().cuda_stream
+    return cuda.external_stream(pointer) if pointer else 0
+
+
 def launch(kernel: Any, count: int, *arguments: Any) -> None:
     """Run `kernel` in `count` threads or a few more, numbered by ``cuda.grid(1)``."""
-    if count:
-        kernel[-(-count // THREADS), THREADS](*arguments)
+    launch_blocks(kernel, -(-count // THREADS), *arguments)
 
 
 def launch_blocks(kernel: Any, count: int, *arguments: Any) -> None:
     """Run `kernel` in `count` blocks of threads, numbered by ``cuda.blockIdx.x``."""
     if count:
-        kernel[count, THREADS](*arguments)
+        kernel[count, THREADS, stream()](*arguments)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """New memory on the device; inside `memory`, so that running out of it is explained."""
-    return cuda.device_array(shape, np.dtype(dtype))
+    """New memory on the device."""
+    return cuda.device_array(shape, np.dtype(dtype), stream=stream())
 
 
 def upload(values: Any) -> Any:
     """An array that hashneg made, copied to the device unless it lies there."""
-    return cuda.to_device(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else view(values)
+    if not isinstance(values, np.ndarray):
+        return view(values)
+    return cuda.to_device(np.ascontiguousarray(values), stream=stream())
 
 
 def download(values: Any) -> np.ndarray:
     """A copy on the host of an array that hashneg made."""
-    return values.copy_to_host()
+    current = stream()
+    copy = values.copy_to_host(stream=current)
+    if current:
+        current.synchronize()
+    return copy
 
 
 def view(x: Any) -> Any:
@@ -66,9 +82,18 @@ def view(x: Any) -> Any:
     if SIMULATED:
         return upload(x)
     if not hasattr(x, "__cuda_array_interface__"):
-        raise RuntimeError(f"backend 'numba_cuda' computes on CUDA arrays, got {type(x)}; "
-                           "move the arrays to the device, or choose another backend")  # fmt: skip
-    return cuda.as_cuda_array(x)
+        raise RuntimeError(
+            f"backend 'numba_cuda' computes on CUDA arrays, got {type(x)}; move the arrays to the device, or choose "
+            "another backend"
+        )
+    if number_of(x) != number():
+        raise RuntimeError(f"an array lies on CUDA device {number_of(x)}, the others on {number()}")
+    return cuda.as_cuda_array(x, sync=False)
+
+
+def number_of(x: Any) -> int:
+    """The number of the device that an array lies on."""
+    return int(x.__dlpack_device__()[1]) if not SIMULATED and hasattr(x, "__dlpack_device__") else number()
 
 
 def result(x: Any) -> Any:
@@ -89,24 +114,25 @@ def changing(x: Any, name: str) -> Iterator[Any]:
 
 
 @contextmanager
-def memory(task: str, rows: int, row_bytes: int, other_bytes: int = 0) -> Iterator[None]:
-    """Turn the driver's out-of-memory error into one that says what was needed and how many rows would fit.
+def memory(task: str, rows: Any, row_bytes: int, other_bytes: int = 0) -> Iterator[None]:
+    """Work on the device where `rows` lies, and say what was needed and what would fit where memory runs out.
 
     Parameters
     ----------
     task : what is computed, for the message
-    rows, row_bytes : rows that the caller could hand over in chunks, and the bytes that one of them needs
+    rows, row_bytes : an array that the caller could hand over in chunks, and the bytes that one row of it needs
     other_bytes : needed whatever the chunk
     """
-    try:
-        yield
-    except Exception as error:
-        if "OUT_OF_MEMORY" not in str(error):
-            raise
-        free = cuda.current_context().get_memory_info().free
-        fitting = int(max(0, free - other_bytes) // max(1, row_bytes))
-        advice = f"chunks of {min(fitting, rows - 1)} rows would fit" if fitting and rows > 1 else "no chunk would fit"
-        raise MemoryError(
-            f"{task} of {rows} rows needs {rows * row_bytes + other_bytes} bytes of device memory and {free} are free; "
-            f"{advice}"
-        ) from error
+    with cuda.gpus[number_of(rows)]:
+        try:
+            yield
+        except Exception as error:
+            if "OUT_OF_MEMORY" not in str(error):  # the driver's error has no type of its own
+                raise
+            free = cuda.current_context().get_memory_info().free
+            fitting = min(int(max(0, free - other_bytes) // max(1, row_bytes)), len(rows) - 1)
+            advice = f"chunks of {fitting} rows would fit" if fitting > 0 else "no chunk would fit"
+            raise MemoryError(
+                f"{task} of {len(rows)} rows needs {len(rows) * row_bytes + other_bytes} bytes of device memory and "
+                f"{free} are free; {advice}"
+            ) from error

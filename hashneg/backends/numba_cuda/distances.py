@@ -9,7 +9,7 @@ from hashneg.backends.numba_cuda import device, kernels
 
 def distances(a: Any, b: Any, metric: str = "hamming", threads: int = 1) -> Any:
     """All distances, int32 (na, nb); "hamming" is popcount(a XOR b), "projected" popcount(a AND NOT b)."""
-    with device.memory("distances", len(a), 16 * _words(a) + 4 * len(b), 8 * _words(b) * len(b)):
+    with device.memory("distances", a, 16 * _words(a) + 4 * len(b), 8 * _words(b) * len(b)):
         out = device.empty((len(a), len(b)), "int32")
         device.launch(kernels.all_distances, out.size, query_words(a), row_words(b), metric == "projected", out)
     return device.result(out)

@@ -20,7 +20,7 @@ def add_columns(total: np.ndarray, rows: Any) -> None:
 
     The order of the additions is that of the rows, so chunking makes no difference.
     """
-    with device.memory("a sum of rows", len(rows), 0, total.nbytes):
+    with device.memory("a sum of rows", rows, 0, total.nbytes):
         sums = device.upload(total)
         device.launch(add_rows, len(total), device.view(rows), sums)
     total[:] = device.download(sums)
@@ -28,8 +28,9 @@ def add_columns(total: np.ndarray, rows: Any) -> None:
 
 def project(rows: Any, projection: Projection) -> Any:
     """z = R x - thresholds of every row, (m, n_bits) in the dtype of `rows`."""
-    rows, n_bits = device.view(rows), len(projection.thresholds)
-    with device.memory("a projection", len(rows), rows.dtype.itemsize * n_bits, _TILE_BYTES):
+    n_bits = len(projection.thresholds)
+    with device.memory("a projection", rows, rows.dtype.itemsize * n_bits, _TILE_BYTES):
+        rows = device.view(rows)
         z = device.empty((len(rows), n_bits), rows.dtype)
         for part, rotated, thresholds in _rotated(rows, projection):
             device.launch(subtract, rotated.shape[0] * n_bits, rotated, thresholds, z[part])
@@ -38,8 +39,9 @@ def project(rows: Any, projection: Projection) -> Any:
 
 def encode(rows: Any, projection: Projection) -> Any:
     """Packed signs of `project`, uint8 (m, ceil(n_bits/8)), low bit first."""
-    rows, width = device.view(rows), ceil(len(projection.thresholds) / 8)
-    with device.memory("an encoding", len(rows), width, _TILE_BYTES):
+    width = ceil(len(projection.thresholds) / 8)
+    with device.memory("an encoding", rows, width, _TILE_BYTES):
+        rows = device.view(rows)
         codes = device.empty((len(rows), width), "uint8")
         for part, rotated, thresholds in _rotated(rows, projection):
             device.launch(pack_signs, rotated.shape[0] * width, rotated, thresholds, codes[part])

@@ -53,7 +53,7 @@ class Layout:
 
 def prepare(database: Database) -> None:
     """Bring the codes to the device, as words."""
-    with device.memory("an index", len(database.codes), _row_bytes(database)):
+    with device.memory("an index", database.codes, _row_bytes(database)):
         database.layout = Layout.of(database)
 
 
@@ -66,7 +66,7 @@ def topk(
     database: Database, queries: Any, k: int, search: Search, threads: int, meter: Meter
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
-    with device.memory("a top-k search", len(queries), _query_bytes(queries) + 12 * k, _other_bytes(database, search)):
+    with device.memory("a top-k search", queries, _query_bytes(queries) + 12 * k, _other_bytes(database, search)):
         layout = database.layout or Layout.of(database)
         distances = device.empty((len(queries), k), "int32")
         rows = device.empty((len(queries), k), "int64")
@@ -85,14 +85,14 @@ def range_search(
     """All allowed rows within `search.max_distance`: indptr, indices, distances. Counted first, then collected."""
     everything = len(database.codes) + 1
     indptr = np.zeros(len(queries) + 1, np.int64)
-    with device.memory("a range search", len(queries), _query_bytes(queries), _other_bytes(database, search)):
+    with device.memory("a range search", queries, _query_bytes(queries), _other_bytes(database, search)):
         layout = database.layout or Layout.of(database)
         for start, stop in _tiles(len(queries), search.n_bits, 0):
             scan = _scan(layout, None, queries, start, stop, everything, search)
             indptr[start + 1 : stop + 1] = device.download(scan.found)
     np.cumsum(indptr, out=indptr)
     row_bytes = _query_bytes(queries) + 12 * ceil(indptr[-1] / max(1, len(queries)))
-    with device.memory("a range search", len(queries), row_bytes, _other_bytes(database, search)):
+    with device.memory("a range search", queries, row_bytes, _other_bytes(database, search)):
         distances = device.empty((int(indptr[-1]),), "int32")
         rows = device.empty((int(indptr[-1]),), "int64")
         for start, stop in _tiles(len(queries), search.n_bits, 0):

@@ -16,7 +16,7 @@ from hashneg.backends.request import NO_INDEX, Exclusions
 
 def pair_scores(anchors: Any, rows: Any, which: Any, cosine: bool, threads: int = 1) -> Any:
     """Similarity of anchor i with rows[which[i, j]], float32 (m, p); NaN where `which` is -1."""
-    with device.memory("a rerank", len(which), 4 * which.shape[1]):
+    with device.memory("a rerank", which, 4 * which.shape[1]):
         scores = device.empty(tuple(which.shape), "float32")
         if scores.size:
             arrays = device.view(anchors), device.view(rows), device.view(which)
@@ -32,7 +32,7 @@ def update_best(
     `best` and `found` are sorted by (-score, index) and padded with NaN and -1.
     """
     nq, n = len(queries), len(database)
-    with device.memory("an exact search", n, best.dtype.itemsize * (nq + database.shape[1])):
+    with device.memory("an exact search", database, best.dtype.itemsize * (nq + database.shape[1])):
         scores = device.empty((nq, n), best.dtype)
         rows = device.empty((database.shape[1], n), database.dtype)
         if not scores.size:

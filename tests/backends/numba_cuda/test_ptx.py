@@ -24,7 +24,7 @@ def compile_all(*arguments: str) -> subprocess.CompletedProcess:
     for module, package in (("numba_cuda", "numba-cuda"), ("nvidia", "nvidia-nvvm and nvidia-cuda-nvrtc")):
         if find_spec(module) is None:
             missing(f"{package} is not installed", excused=sys.platform == "darwin")
-    path = os.pathsep.join([str(PROGRAM.parents[1]), str(PROGRAM.parents[2])])
+    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parents[3])])
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     return subprocess.run(
         [sys.executable, str(PROGRAM), *arguments], env=environment | {"PYTHONPATH": path}, capture_output=True,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import nullcontext
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,7 @@ def launch_nothing(architectures: list[tuple[int, int]], dtype: str) -> None:
     device.empty = lambda shape, dtype: np.zeros(shape, dtype)
     device.upload = device.view = device.download = device.result = lambda x: x
     device.number = lambda: 0
+    device.memory = lambda *arguments: nullcontext()
     for module in MODULES:
         importlib.import_module(f"hashneg.backends.numba_cuda.{module}").__dict__.update(upload=device.upload)
     importlib.import_module("hashneg.backends.numba_cuda.masks").__dict__.update(upload=device.upload, view=device.view)

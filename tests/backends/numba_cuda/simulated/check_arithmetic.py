@@ -140,7 +140,7 @@ OUT_OF_MEMORY = "[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY"
 def test_out_of_memory_names_the_bytes_and_a_chunk_that_fits(monkeypatch):
     """The driver's error becomes one that a reader can act on, and the call leaves nothing changed."""
 
-    def refuse(shape, dtype):
+    def refuse(*arguments, **options):
         raise RuntimeError(OUT_OF_MEMORY)
 
     monkeypatch.setattr(device.cuda, "device_array", refuse)
@@ -161,7 +161,7 @@ def test_out_of_memory_names_the_bytes_and_a_chunk_that_fits(monkeypatch):
 
 
 def test_other_errors_of_the_driver_pass_unchanged(monkeypatch):
-    def fail(shape, dtype):
+    def fail(*arguments, **options):
         raise RuntimeError("an illegal memory access was encountered")
 
     monkeypatch.setattr(device.cuda, "device_array", fail)
@@ -176,3 +176,26 @@ def test_an_array_that_cannot_be_written_to_is_refused():
     with pytest.raises(ValueError, match="found is read-only"):
         similarity.update_best(best, found, rows[:1], rows, 0, Exclusions())
     assert np.isnan(best).all()
+
+
+class OnDevice:
+    """Says that it lies on a device."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.__cuda_array_interface__ = {"data": (0, False), "shape": (0, 1), "typestr": "|u1", "version": 3}
+
+    def __len__(self) -> int:
+        return 0
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.number
+
+
+def test_without_the_simulator_arrays_must_lie_on_the_device(monkeypatch):
+    monkeypatch.setattr(device, "SIMULATED", False)
+    monkeypatch.setattr(device.cuda, "get_current_device", lambda: SimpleNamespace(id=1), raising=False)
+    with pytest.raises(RuntimeError, match=r"computes on CUDA arrays, got <class 'numpy.ndarray'>; move"):
+        device.view(np.zeros(3))
+    with pytest.raises(RuntimeError, match="an array lies on CUDA device 2, the others on 1"):
+        device.view(OnDevice(2))
