@@ -17,6 +17,23 @@ _TORCH_ROWS = 1024
 _SENTENCE_TRANSFORMERS_ROWS = 16384  # its default batch of queries
 
 
+#: (n_bits, rerank) in the order of the overlap they reach; more candidates cost less than more bits up to about 512.
+_RERANKED = (
+    (128, 2), (192, 2), (256, 2), (256, 3), (256, 4), (384, 4), (512, 4), (512, 6), (768, 6), (1024, 8), (2048, 8),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A setting of hashneg."""
+
+    n_bits: int
+    rerank: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.n_bits} bits" + (f", rerank={self.rerank}" if self.rerank else "")
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to do the job.
@@ -64,26 +81,28 @@ def drop_own(found: np.ndarray, k: int) -> np.ndarray:
 
 
 def _hashneg(setup: Setup) -> Iterator[Method]:
-    def mine(rerank: int, probe: float = 1.0) -> Callable[[Any, Any, Any, int], np.ndarray]:
-        def search(built: None, task: Any, n_bits: int, threads: int) -> np.ndarray:
-            return hn.mine_hard_negatives(
-                task.anchors, task.corpus, positives=None if task.corpus is None else np.arange(len(task.anchors)),
-                k=task.k, quantizer=n_bits, rerank=rerank, probe=probe, threads=threads,
-            ).indices  # fmt: skip
+    """Codes alone, and reranked along the cheapest ways to more overlap, without and with a share of the blocks."""
 
-        return search
+    def mine(task: Any, n_bits: int, rerank: int, probe: float, threads: int) -> np.ndarray:
+        return hn.mine_hard_negatives(
+            task.anchors, task.corpus, positives=None if task.corpus is None else np.arange(len(task.anchors)),
+            k=task.k, quantizer=n_bits, rerank=rerank, probe=probe, threads=threads,
+        ).indices  # fmt: skip
 
-    few, many = (256, 1024), (64, 128, 256, 512, 768, 1024, 2048)
-    yield Method(
-        "hashneg, Hamming order", _nothing, mine(0),
-        setup.choose(tiny=(64,), quick=few, default=(128, 256, 512, 1024), full=many),
-    )  # fmt: skip
-    for rerank in setup.choose(tiny=(4,), full=(1, 2, 4, 8)):
-        bits = setup.choose(tiny=(64,), quick=few, default=(128, 256, 512, 1024), full=many)
-        yield Method(f"hashneg, rerank={rerank}", _nothing, mine(rerank), bits)
-    for probe in setup.choose(tiny=(), quick=(0.25,), full=(0.05, 0.1, 0.25, 0.5)):
-        bits = setup.choose(tiny=(64,), quick=(256,), default=(256, 512), full=many)
-        yield Method(f"hashneg, rerank=4, probe={probe:g}", _nothing, mine(4, probe), bits)
+    def in_hamming_order(built: None, task: Any, setting: Bits, threads: int) -> np.ndarray:
+        return mine(task, setting.n_bits, 0, 1.0, threads)
+
+    def reranked(probe: float) -> Callable[[Any, Any, Any, int], np.ndarray]:
+        return lambda built, task, setting, threads: mine(task, setting.n_bits, setting.rerank, probe, threads)
+
+    few, all_bits = (256, 1024), (128, 256, 512, 768, 1024, 2048)
+    bits = setup.choose(tiny=(64,), quick=few, default=all_bits)
+    yield Method("hashneg, Hamming order", _nothing, in_hamming_order, [Bits(n) for n in bits])
+    pairs = setup.choose(tiny=((64, 4),), quick=((256, 2), (256, 4), (512, 4), (768, 6)), default=_RERANKED)
+    yield Method("hashneg, reranked", _nothing, reranked(1.0), [Bits(*pair) for pair in pairs])
+    for probe in setup.choose(tiny=(), quick=(0.25,), default=(0.1, 0.25), full=(0.05, 0.1, 0.25, 0.5)):
+        pairs = setup.choose(quick=((256, 4),), default=((256, 2), (256, 4), (512, 4), (512, 8)), full=_RERANKED)
+        yield Method(f"hashneg, reranked, probe={probe:g}", _nothing, reranked(probe), [Bits(*p) for p in pairs])
 
 
 def exact(built: None, task: Any, setting: Any, threads: int) -> np.ndarray:

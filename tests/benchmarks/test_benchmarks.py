@@ -16,7 +16,7 @@ NAMES = {
     "search": {"contender": {"hashneg", "hashneg clustered", "hashneg, no survivors"}},
     "selfmine": {"contender": {"hashneg", "hashneg clustered"}},
     "quantize": {"contender": {f"hashneg {name}" for name in ("orthogonal", "hadamard", "gaussian", "itq")}},
-    "job": {"method": {"hashneg, Hamming order", "hashneg, rerank=4", "hashneg exact_topk"}},
+    "job": {"method": {"hashneg, Hamming order", "hashneg, reranked", "hashneg exact_topk"}},
     "scaling": {"contender": {"exact, order given", "exact, clustered", "probe at recall 0.95"}},
 }
 
