@@ -76,14 +76,23 @@ def load8(typingctx, address):
 @intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line of an address, which is read soon."""
+    return types.void(types.intp), _prefetch_into(3)
 
+
+@intrinsic
+def prefetch_into_l2(typingctx, address):
+    """Ask for the cache line of an address, which is read later: the first-level cache stays as it is."""
+    return types.void(types.intp), _prefetch_into(2)
+
+
+def _prefetch_into(level):
     def codegen(context, builder, signature, args):
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        call_llvm(builder, "llvm.prefetch.p0", kind, [builder.inttoptr(args[0], byte), _I32(0), _I32(3), _I32(1)])
+        call_llvm(builder, "llvm.prefetch.p0", kind, [builder.inttoptr(args[0], byte), _I32(0), _I32(level), _I32(1)])
         return context.get_dummy_value()
 
-    return types.void(types.intp), codegen
+    return codegen
 
 
 @intrinsic

@@ -27,7 +27,7 @@ from hashneg.backends.cpu.forest import (
 )  # fmt: skip
 from hashneg.backends.cpu.layout import Layout, aligned_zeros
 from hashneg.backends.cpu.selection import ACCEPTED, ANY, HELD, LIMIT
-from hashneg.backends.cpu.vectors import field, inlined_kernel, kernel, load64, lowest_bit
+from hashneg.backends.cpu.vectors import field, inlined_kernel, kernel, load64, lowest_bit, prefetch_into_l2
 from hashneg.backends.request import Search
 
 # What is done with a survivor
@@ -98,16 +98,25 @@ def start_of(planes, words, even_at, slots_at, plans):
 
 @kernel
 def visit_block(
-    planes, words, block_at, b, n_bits, nodes, offsets, plans, slots, masks, order, k, in_order, mode, state,
+    planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, masks, order, k, in_order, mode, state,
     histograms, begins, room, distances, rows,
 ):  # fmt: skip
-    """Run the program of a tile on block b."""
+    """Run the program of a tile on block b, and meanwhile fetch the rows of the next block, if any, from memory."""
     slots_at, offsets_at = np.intp(slots.ctypes.data), np.intp(offsets.ctypes.data)
     nodes_at = np.intp(nodes.ctypes.data)
     even_at = block_at + (n_bits + 1) * 8 * len(words)
     start_at = start_of(planes, words, even_at, slots_at, plans)
     i, n_nodes, node_bytes = 0, len(nodes), 8 * nodes.shape[1]
+    row_bytes = 8 * len(words)
+    fetched = next_end = np.intp(0)
+    if next_at:
+        fetched, next_end = next_at, next_at + n_bits * row_bytes
+    fetch_bytes = (n_bits // n_nodes + 1) * row_bytes
     while i < n_nodes:
+        if fetched < next_end:
+            for line in range(fetched, fetched + fetch_bytes, 64):
+                prefetch_into_l2(line)
+            fetched += fetch_bytes
         node_at = nodes_at + i * node_bytes
         marked = run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at)
         if not marked:
@@ -142,8 +151,9 @@ def visit_in_order(
     block_bytes = blocks.shape[1] * 8 * len(words)
     aim_all(nodes, plans, state, n_bits)
     for b in range(first_block, last_block):
+        block_at = blocks_at + b * block_bytes
         visit_block(
-            planes, words, blocks_at + b * block_bytes, b, n_bits, nodes, offsets, plans, slots, masks, order, k, True,
+            planes, words, block_at, block_at + block_bytes if b + 1 < last_block else 0, b, n_bits, nodes, offsets, plans, slots, masks, order, k, True,
             mode, state, histograms, begins, room, distances, rows,
         )  # fmt: skip
 
