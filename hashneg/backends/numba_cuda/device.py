@@ -37,12 +37,18 @@ def number() -> int:
 
 def stream() -> Any:
     """The stream that the caller's framework works on, so that kernels come after what made their input."""
-    pointer = 0
-    if not SIMULATED and "cupy" in sys.modules:
-        pointer = sys.modules["cupy"].cuda.get_current_stream().ptr
-    elif not SIMULATED and "torch" in sys.modules:
-        pointer = sys.modules["torch"].cuda.current_stream().cuda_stream
+    pointer = _stream_pointer()
     return cuda.external_stream(pointer) if pointer else 0
+
+
+def _stream_pointer() -> int:
+    if SIMULATED:
+        return 0
+    if (cupy := sys.modules.get("cupy")) is not None:
+        return cupy.cuda.get_current_stream().ptr
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        return torch.cuda.current_stream().cuda_stream
+    return 0
 
 
 def launch(kernel: Any, count: int, *arguments: Any) -> None:
@@ -88,7 +94,8 @@ def view(x: Any) -> Any:
         )
     if number_of(x) != number():
         raise RuntimeError(f"an array lies on CUDA device {number_of(x)}, the others on {number()}")
-    return cuda.as_cuda_array(x, sync=False)
+    made_on = x.__cuda_array_interface__.get("stream")  # None where the framework orders its work by itself
+    return cuda.as_cuda_array(x, sync=made_on not in (None, _stream_pointer() or 1))  # 1 is the default stream
 
 
 def number_of(x: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,3 +200,31 @@ def test_without_the_simulator_arrays_must_lie_on_the_device(monkeypatch):
         device.view(np.zeros(3))
     with pytest.raises(RuntimeError, match="an array lies on CUDA device 2, the others on 1"):
         device.view(OnDevice(2))
+
+
+STREAMS = {
+    "cupy": {"get_current_stream": lambda: SimpleNamespace(ptr=77)},
+    "torch": {"current_stream": lambda: SimpleNamespace(cuda_stream=77), "is_initialized": lambda: True},
+}
+
+
+@pytest.mark.parametrize("module", STREAMS)
+def test_kernels_run_on_the_stream_of_the_framework(monkeypatch, module):
+    """Only an array that was made on another stream is waited for."""
+    for name in ("cupy", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    waits = []
+    monkeypatch.setattr(device, "SIMULATED", False)
+    monkeypatch.setattr(device, "number", lambda: 0)
+    monkeypatch.setattr(device.cuda, "external_stream", lambda pointer: f"stream {pointer}", raising=False)
+    monkeypatch.setattr(device.cuda, "as_cuda_array", lambda x, sync: waits.append(sync), raising=False)
+    made_on_77, made_on_1 = OnDevice(0), OnDevice(0)
+    made_on_77.__cuda_array_interface__["stream"], made_on_1.__cuda_array_interface__["stream"] = 77, 1
+    assert device.stream() == 0
+    device.view(made_on_77)
+    device.view(made_on_1)
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(cuda=SimpleNamespace(**STREAMS[module])))
+    assert device.stream() == "stream 77"
+    for x in (made_on_77, made_on_1, OnDevice(0)):
+        device.view(x)
+    assert waits == [True, False, False, True, False]
