@@ -185,18 +185,13 @@ class CodeTable:
         ids : array, int (m,)
         k : int
         exclude, allow, max_distance, backend, threads, progress
-            As in `hamming_topk`. The row itself and the rows of its label are always excluded.
+            As in `hamming_topk`, which says what it raises. The row itself and those of its label are always excluded.
 
         Returns
         -------
         TopK
             distances int32 (m, k) and indices int64 (m, k), of the framework of `ids`. Padded with 2**31 - 1 and -1,
             throughout where the row itself has no code yet.
-
-        Raises
-        ------
-        TypeError, ValueError, RuntimeError
-            As `hamming_topk`.
         """
         rows = self._ids(ids)
         found = self.topk(
@@ -210,20 +205,9 @@ class CodeTable:
         return TopK(export(found.distances), export(found.indices))
 
     def topk(self, queries: Any, k: int, **options: Any) -> TopK:
-        """The k nearest rows of codes that need not be in the table.
+        """The k nearest rows of codes that need not be in the table, such as those of queries; see `HammingIndex.topk`.
 
-        Parameters
-        ----------
-        queries : Codes, or uint8 array (nq, width)
-            Codes by the quantizer of the table.
-        k : int
-        **options
-            As in `HammingIndex.topk`. `query_labels` are needed if the table has labels.
-
-        Returns
-        -------
-        TopK
-            distances int32 (nq, k), indices int64 (nq, k).
+        `query_labels` are needed if the table has labels.
         """
         return self._index.topk(queries, k, **options)
 
@@ -249,15 +233,6 @@ class CodeTable:
         References
         ----------
         LSH hard negatives (arXiv 2505.17844) takes the farthest image of a class as its positive.
-
-        Examples
-        --------
-        >>> import numpy as np, hashneg as hn
-        >>> x = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-        >>> table = hn.CodeTable(3, hn.BinaryQuantizer(2, rotation="identity", center=None).fit(x), labels=[0, 0, 0])
-        >>> table.update([0, 1, 2], x)
-        >>> table.hardest_positives([0, 1, 2]).tolist()
-        [2, 0, 0]
         """
         rows = self._ids(ids)
         if positives is not None:
@@ -350,20 +325,16 @@ class CodeTable:
 
         Notes
         -----
-        A bit of the code of a row differs with probability angle/pi (Charikar, STOC 2002), the angle being that
-        between the two embeddings less the center of the quantizer. So pi H / n_bits estimates it without bias.
+        The estimate is pi H / n_bits, unbiased for the angle between the embeddings less the center of the quantizer
+        (Charikar, STOC 2002).
 
         Examples
         --------
         >>> import numpy as np, hashneg as hn
-        >>> x = np.random.default_rng(0).standard_normal((500, 64))
-        >>> table = hn.CodeTable(500, hn.BinaryQuantizer(256).fit(x))
-        >>> table.update(range(500), x)
-        >>> other = np.random.default_rng(1).standard_normal((500, 64))
-        >>> round(table.drift(range(500), x).angle, 3)
-        0.0
-        >>> moved = np.cos(0.3) * x + np.sin(0.3) * other
-        >>> round(table.drift(range(500), moved).angle, 1)
+        >>> x, other = np.random.default_rng(0).standard_normal((2, 500, 64))
+        >>> table = hn.CodeTable(500, 256)
+        >>> rows = table.refresh(x)
+        >>> round(table.drift(range(500), np.cos(0.3) * x + np.sin(0.3) * other).angle, 1)
         0.3
         """
         ids, rows = self._batch(ids, embeddings)

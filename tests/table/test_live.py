@@ -204,3 +204,36 @@ def test_an_update_writes_to_the_layout_of_its_own_rows_only(monkeypatch):
     )
     table.update(np.arange(0, 100_000, 1000), np.ones((100, DIM)))
     assert written == [100]
+
+
+def test_codes_computed_elsewhere_count_like_embeddings(backend):
+    x = np.random.default_rng(6).standard_normal((40, DIM))
+    tables = [hn.CodeTable(40, fitted()) for _ in range(2)]
+    ids = np.random.default_rng(7).integers(0, 40, 60)
+    tables[0].update(ids, x[ids])
+    tables[1].update_codes(ids, fitted().encode(x[ids]))
+    np.testing.assert_array_equal(tables[0].codes().data, tables[1].codes().data)
+    np.testing.assert_array_equal(tables[0].versions(), tables[1].versions())
+    with pytest.raises(ValueError, match="n_bits"):
+        tables[1].update_codes([0], hn.Codes(np.zeros((1, 2), np.uint8), 16))
+    with pytest.raises(ValueError, match="1 rows for 2 ids"):
+        tables[1].update_codes([0, 1], fitted().encode(x[:1]))
+    assert tables[1].version == 1
+    with pytest.raises(ValueError, match="update"):
+        hn.CodeTable(40, 21, mode="epoch").update_codes([0], fitted().encode(x[:1]))
+
+
+def test_queries_that_are_no_rows_find_rows_with_codes(backend):
+    """As for the other tower of a model: rows without a code stay out here too."""
+    x, q = np.random.default_rng(8).standard_normal((2, 40, DIM))
+    table = hn.CodeTable(40, fitted(), labels=np.arange(40) % 7)
+    some = np.arange(0, 40, 3)
+    table.update(some, x[some])
+    queries = fitted().encode(q)
+    found = table.topk(queries, 5, query_labels=np.arange(40) % 5)
+    allow = np.isin(np.arange(40), some)
+    wanted = hn.hamming_topk(
+        queries, fitted().encode(x), 5, query_labels=np.arange(40) % 5, database_labels=np.arange(40) % 7, allow=allow
+    )
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+    np.testing.assert_array_equal(found.distances, wanted.distances)
