@@ -36,7 +36,7 @@ _HOME_OF = {
     "Drift": "hashneg.table",
     "HardBatchSampler": "hashneg.batches",
 }
-_MODULES = ("backends", "losses", "sorting", "theory", "weights")
+_MODULES = ("backends", "hashing", "losses", "sorting", "theory", "weights")
 
 __all__ = [*_HOME_OF, *_MODULES]
 
@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from hashneg import losses, sorting, theory, weights
+    from hashneg import hashing, losses, sorting, theory, weights
     from hashneg.backends import available as backends
     from hashneg.batches import HardBatchSampler
     from hashneg.codes import Codes

@@ -89,6 +89,7 @@ def _loss(pairs: Pairs, n_negatives: int, temperature: Any, network: str, relaxa
         raise ValueError(f"n_negatives={n_negatives} is more than the {columns - 1} negatives an anchor has")
     low = xp.where(pairs.mask, pairs.cosine, xp.full_like(pairs.cosine, -2.0))  # below every cosine
     hardest = xp.take_along_axis(low, descending(low)[:, :n_negatives], axis=-1)
+    hardest = xp.reshape(hardest, (-1, n_negatives))  # a size that TensorFlow forgets where the batch is open
     row = xp.concat([xp.flip(hardest, axis=-1), pairs.positive[:, None]], axis=-1)
     ranks = sorting_network(-row, temperature, network=network, relaxation=relaxation, m=n_negatives)
     share = xp.sum(ranks, axis=-2)  # of each item in the ranks of the negatives

@@ -9,6 +9,7 @@ from hashneg.arrays import describe
 from hashneg.namespaces import numerics
 from hashneg.sorting import softsort, sorted_gather
 from hashneg.sorting.order import descending
+from hashneg.weights.pairs import same_shape
 
 
 def sorted_nce(
@@ -74,14 +75,14 @@ def sorted_nce(
     True
     """
     xp, a, z, s = namespaces.floats("anchors", anchors, ("candidates", candidates), ("scores", scores))
-    if len(a.shape) != 2 or len(z.shape) != 2 or a.shape[1] != z.shape[1]:
+    if len(a.shape) != 2 or not same_shape(z.shape, (None, a.shape[1])):
         raise ValueError(
             f"anchors (n, d) and candidates (c, d) must share d, got {describe(anchors)} and {describe(candidates)}"
         )
-    if len(s.shape) != 2 or s.shape[1] != z.shape[0] or s.shape[0] != a.shape[0]:
+    if not same_shape(s.shape, (a.shape[0], z.shape[0])):
         raise ValueError(f"scores must have shape ({a.shape[0]}, {z.shape[0]}), got {describe(scores)}")
     m = checks.integer(m, "m", minimum=1)
-    if m >= z.shape[0]:
+    if z.shape[0] is not None and m >= z.shape[0]:
         raise ValueError(f"m={m} positives leave no negative among c={z.shape[0]} candidates")
     temperature = numerics.positive_number(temperature, "temperature", a)
     a, z = numerics.unit_rows(a), numerics.unit_rows(z)

@@ -184,7 +184,7 @@ def _hardest(anchors: Any, negatives: Any, n_hardest: int, mask: Any) -> tuple[A
         allowed = allowed & mask
     order = descending(xp.where(allowed, cosine, xp.full_like(cosine, -2.0)))[:, :n_hardest]
     real = xp.sum(xp.astype(allowed, q.dtype), axis=-1, keepdims=True)
-    limit = xp.full_like(real, float(order.shape[-1]))
+    limit = xp.full_like(real, namespaces.length(order, -1))
     real = xp.where(real < limit, real, limit)
 
     def take(u: Any) -> Any:

@@ -16,7 +16,7 @@ _FLAT = 64  # rounding steps within which a score counts as constant
 
 def positive_number(value: Any, name: str, like: Any) -> Any:
     """A float above 0, or a 0-d array (a learnable temperature) in the dtype of `like`, whose value is not read."""
-    if framework_of(value) is None:
+    if isinstance(value, float) or framework_of(value) is None:  # torch.compile cannot trace the second for a float
         number = checks.real(value, name)
         if number <= 0:
             raise ValueError(f"{name} must be above 0, got {number}")
