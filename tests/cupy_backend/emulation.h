@@ -181,7 +181,7 @@ inline void barrier() {
 }
 
 // Give `mine` to the warp and get what its lanes gave: all 32 of them have to come, for the same thing.
-inline uint64_t (*exchange(const char *what, unsigned mask, const uint64_t *mine, int count))[PAYLOAD] {
+__attribute__((noinline)) inline uint64_t (*exchange(const char *what, unsigned mask, const uint64_t *mine, int count))[PAYLOAD] {
     Machine &m = machine();
     Thread *self = m.current;
     WarpState &warp = m.warps[self->number / WARP];
@@ -348,8 +348,8 @@ const char *run(void (*kernel)(P...), const unsigned *shape, size_t shared_bytes
 #define blockDim (emulation::machine().block_shape)
 #define gridDim (emulation::machine().grid_shape)
 
-inline void __syncthreads() { emulation::barrier(); }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { emulation::exchange("__syncwarp", mask, nullptr, 0); }
+__attribute__((noinline)) inline void __syncthreads() { emulation::barrier(); }
+__attribute__((noinline)) inline void __syncwarp(unsigned mask = 0xffffffffu) { emulation::exchange("__syncwarp", mask, nullptr, 0); }
 
 namespace emulation {
 
@@ -366,7 +366,7 @@ T take(const char *what, unsigned mask, T value, int from) {
     return result;
 }
 
-inline unsigned ballot(const char *what, unsigned mask, bool flag) {
+__attribute__((noinline)) inline unsigned ballot(const char *what, unsigned mask, bool flag) {
     const uint64_t mine = flag;
     auto box = exchange(what, mask, &mine, 1);
     unsigned flags = 0;
@@ -425,7 +425,7 @@ using std::sqrt;
 // mma.m16n8k256 of bits with AND and popcount, fragments as the PTX ISA lays them out: with g = lane / 4, t = lane % 4,
 // registers 0 and 1 of A hold columns 32 t .. of rows g and g + 8, registers 2 and 3 the same from column 128 on;
 // register r of B rows 32 t + 128 r .. of column g; C rows g and g + 8, columns 2 t and 2 t + 1.
-inline int4 and_popcount(uint4 a, uint2 b, int4 start) {
+__attribute__((noinline)) inline int4 and_popcount(uint4 a, uint2 b, int4 start) {
     const uint64_t mine[6] = {a.x, a.y, a.z, a.w, b.x, b.y};
     auto box = emulation::exchange("mma", 0xffffffffu, mine, 6);
     const int g = emulation::lane() / 4, t = emulation::lane() % 4;

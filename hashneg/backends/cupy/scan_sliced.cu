@@ -23,6 +23,17 @@ struct Found {
     int count, limit;
 };
 
+// Two of three, in one operation: the compiler makes two of the plain expression.
+__device__ inline u32 majority(u32 a, u32 b, u32 c) {
+#ifdef __CUDACC__
+    u32 result;
+    asm("lop3.b32 %0, %1, %2, %3, 0xE8;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+    return result;
+#else
+    return (a & b) | (a & c) | (b & c);
+#endif
+}
+
 // sum + a + b in every place: the sum stays, the carry is returned.
 __device__ inline Word full_add(Word &sum, Word a, Word b) {
     Word carry;
@@ -30,7 +41,7 @@ __device__ inline Word full_add(Word &sum, Word a, Word b) {
     for (int w = 0; w < WORDS; w++) {
         const u32 c = sum.part[w];
         sum.part[w] = c ^ a.part[w] ^ b.part[w];
-        carry.part[w] = (c & a.part[w]) | (c & b.part[w]) | (a.part[w] & b.part[w]);
+        carry.part[w] = majority(c, a.part[w], b.part[w]);
     }
     return carry;
 }
@@ -115,8 +126,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 2)
                 u32 reached = ALL_LANES;  // the carry of v + (all ones - threshold) + 1, from bit to bit
 #pragma unroll
                 for (int p = 0; p < PLANES; p++) {
-                    const u32 v = counter[p].part[w], flipped = (threshold >> p & 1) - 1u;
-                    reached = (v & flipped) | (v & reached) | (flipped & reached);
+                    reached = majority(counter[p].part[w], (threshold >> p & 1) - 1u, reached);
                 }
                 near.part[w] = reached & bits[(n_bits + 1) * WARP].part[w];
                 any |= near.part[w];
