@@ -1,0 +1,48 @@
+"""The cupy backend without a GPU: its modules, imported anew over the stand-in for CuPy."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from helpers.requirements import missing
+
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
+
+import stand_in  # noqa: E402
+
+MODULES = ("device", "layout", "scanner", "search", "masks", "distances")
+
+#: Devices of which each takes another path: compute capability and bytes of shared memory of a block.
+DEVICES = {"tensor": ("90", 232448), "sliced": ("120", 101376), "sliced, old": ("75", 65536), "not staged": ("75", 8192)}
+
+
+@pytest.fixture
+def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """A function that gives the backend's modules on a device of `DEVICES`."""
+    if shutil.which(stand_in.COMPILER) is None:
+        missing(f"there is no C++ compiler {stand_in.COMPILER!r}, which the emulation of CUDA needs")
+    monkeypatch.setattr(stand_in, "CACHE", request.config.cache.mkdir("cuda-emulation"))
+    monkeypatch.setattr(stand_in.RawKernel, "seed", 0)
+    monkeypatch.setitem(sys.modules, "cupy", stand_in)
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.startswith("hashneg.backends.cupy.")]:
+            del sys.modules[name]
+
+    def modules(kind: str = "tensor") -> Any:
+        capability, shared = DEVICES[kind]
+        monkeypatch.setattr(stand_in.Device, "compute_capability", capability)
+        monkeypatch.setitem(stand_in.Device.attributes, "MaxSharedMemoryPerBlockOptin", shared)
+        forget()
+        loaded = {name: importlib.import_module(f"hashneg.backends.cupy.{name}") for name in MODULES}
+        return SimpleNamespace(cp=stand_in, **loaded)
+
+    yield modules
+    forget()
