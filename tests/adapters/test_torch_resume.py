@@ -64,6 +64,9 @@ def run(checkpoint, mode, kill_at):
         return code, log.read().splitlines()
 
 torch.set_num_threads(1)
+warm = hn.CodeTable(9, 64, labels=np.arange(9))  # children inherit the kernels that are loaded
+warm.refresh(torch.eye(9))
+len(hn.HardBatchSampler(warm.mine(range(9), 2), 3, labels=np.arange(9)))
 for mode in ("live", "epoch"):
     with tempfile.TemporaryDirectory() as folder:
         code, whole = run(f"{folder}/whole.pt", mode, 0)
@@ -78,5 +81,5 @@ print("identical")
 
 def test_a_killed_run_resumes_bit_for_bit():
     need("torch")
-    done = run_python(PROGRAM, OMP_NUM_THREADS="1", HASHNEG_NUM_THREADS="1")
+    done = run_python(PROGRAM, timeout=400, OMP_NUM_THREADS="1", HASHNEG_NUM_THREADS="1")
     assert done.stdout == "identical\n"

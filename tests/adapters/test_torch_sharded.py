@@ -104,6 +104,9 @@ def work(rank, size, folder):
     torch.distributed.destroy_process_group()
 
 if __name__ == "__main__":
+    warm = hn.CodeTable(9, BITS, labels=np.arange(9))  # children inherit the kernels that are loaded
+    warm.refresh(np.eye(9, dtype=np.float32))
+    len(hn.HardBatchSampler(warm.mine(range(9), 2, exclude=np.zeros((9, 1), int), allow=np.ones(9, bool)), 3))
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             torch.multiprocessing.start_processes(work, (size, folder), nprocs=size, start_method="fork")
@@ -114,5 +117,5 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_sharded_table_equals_one_table(size):
     need("torch")
-    done = run_python(PROGRAM.replace("SIZES", f"({size},)"), OMP_NUM_THREADS="1", HASHNEG_NUM_THREADS="1")
+    done = run_python(PROGRAM.replace("SIZES", f"({size},)"), timeout=400, OMP_NUM_THREADS="1", HASHNEG_NUM_THREADS="1")
     assert done.stdout.strip().endswith("equal")
