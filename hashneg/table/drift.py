@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashneg import arrays
+from hashneg import arrays, theory
 from hashneg.backends.request import NO_DISTANCE
 
 
@@ -38,7 +38,7 @@ def measure(stored: np.ndarray, fresh: np.ndarray, known: np.ndarray, n_bits: in
     distances = np.full(len(known), NO_DISTANCE, np.int32)
     distances[known] = np.bitwise_count(stored[known] ^ fresh[known]).sum(axis=1, dtype=np.int32)
     angles = np.full(len(known), np.nan)
-    angles[known] = np.pi * distances[known] / n_bits
+    angles[known] = theory.angle(1 - distances[known] / n_bits)
     mean = float(angles[known].mean()) if known.any() else float("nan")
     export = arrays.exporter(like)
     return Drift(mean, export(angles.astype(np.float32)), export(distances))
