@@ -36,6 +36,14 @@ def transpose(x, out):
         out[row, column] = x[column, row]
 
 
+@cuda.jit
+def number_blocks(order, block_rows, blocks):
+    """blocks[row]: the block of a clustered database that a row lies in."""
+    position = cuda.grid(1)
+    if position < order.size:
+        blocks[order[position]] = position // block_rows
+
+
 @cuda.jit(device=True)
 def distance(queries, q, rows, row, projected):
     """popcount(query XOR row), or popcount(query AND NOT row); queries (words, nq), rows (n, words)."""

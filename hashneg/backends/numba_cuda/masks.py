@@ -17,7 +17,7 @@ def on_device(exclusions: Exclusions) -> tuple[Any, ...]:
     arrays = []
     for name, shape in _NOTHING.items():
         values = getattr(exclusions, name)
-        if values is None or not values.size:
+        if values is None or 0 in values.shape:
             arrays.append(upload(np.empty(shape, np.uint8 if name == "allow" else np.int64)))
         else:
             arrays.append(view(values))

@@ -39,16 +39,18 @@ class Layout:
 
     @classmethod
     def of(cls, database: Database) -> Layout:
-        alive = np.empty(0, np.uint8) if database.alive is None else database.alive.view(np.uint8)
-        order, blocks, centers = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1), np.uint8)
+        nothing = np.empty(0, np.int64)
+        alive = nothing.view(np.uint8) if database.alive is None else database.alive.view(np.uint8)
+        order, centers = nothing, np.empty((0, 1), np.uint8)
         if (clusters := database.clustering) is not None:
             order, centers = clusters.order, clusters.centers
-            blocks = np.empty(len(order), np.int64)
-            blocks[order] = np.arange(len(order)) // clusters.size
-        return cls(
-            row_words(database.codes), device.upload(alive), device.upload(order), device.upload(blocks),
+        layout = cls(
+            row_words(database.codes), device.upload(alive), device.upload(order), device.empty(order.shape, "int64"),
             row_words(centers),
         )  # fmt: skip
+        if clusters is not None:
+            device.launch(kernels.number_blocks, len(order), layout.order, clusters.size, layout.blocks)
+        return layout
 
 
 def prepare(database: Database) -> None:

@@ -33,12 +33,13 @@ def update_best(
     """
     nq, n = len(queries), len(database)
     with device.memory("an exact search", database, best.dtype.itemsize * (nq + database.shape[1])):
-        scores = device.empty((nq, n), best.dtype)
-        rows = device.empty((database.shape[1], n), database.dtype)
-        if not scores.size:
+        if not (nq and n):
             return
-        device.launch(kernels.transpose, rows.size, device.view(database), rows)
-        multiply(device.view(queries), rows, scores)
+        queries, database = device.view(queries), device.view(database)
+        rows = device.empty(database.shape[::-1], database.dtype)
+        scores = device.empty((nq, n), queries.dtype)
+        device.launch(kernels.transpose, rows.size, database, rows)
+        multiply(queries, rows, scores)
         with device.changing(best, "best") as scores_so_far, device.changing(found, "found") as rows_so_far:
             device.launch(merge_scores, nq, scores_so_far, rows_so_far, scores, first, *masks.on_device(exclusions))
 
