@@ -57,9 +57,13 @@ class Exclusions:
 
     def queries(self, start: int, stop: int) -> Exclusions:
         """The exclusions of queries `start` to `stop`."""
+        return self.of(slice(start, stop))
+
+    def of(self, queries: slice | np.ndarray) -> Exclusions:
+        """The exclusions of some queries, a slice or their numbers."""
 
         def cut(field: np.ndarray | None) -> np.ndarray | None:
-            return None if field is None else field[start:stop]
+            return None if field is None else field[queries]
 
         shared = self.allow is None or len(self.allow) == 1
         return replace(
@@ -69,6 +73,10 @@ class Exclusions:
             exclude=cut(self.exclude),
             allow=self.allow if shared else cut(self.allow),
         )
+
+    def without_labels(self) -> Exclusions:
+        """The exclusions by ids and `allow` alone."""
+        return replace(self, query_labels=None, database_labels=None)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,32 @@
-"""Search of a clustered database: blocks of similar codes, those that cannot hold a neighbour passed over."""
+"""Search of a clustered database: blocks of similar codes, those that cannot hold a neighbour passed over.
+
+Queries are taken in the order of their nearest centers. A tile of them is then near the same few blocks, which give
+every query a limit to start from, and far from the same others, and what it visits is in the cache.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from hashneg.backends.cpu import scan, selection
-from hashneg.backends.cpu.distances import distances as all_distances
+from hashneg.backends.cpu import keys as held_keys
+from hashneg.backends.cpu import scan
 from hashneg.backends.cpu.layout import Layout
-from hashneg.backends.cpu.scan import SELECT, aim, reaches, take_survivors
-from hashneg.backends.cpu.selection import ACCEPTED, HELD, LIMIT, Masks
-from hashneg.backends.request import BLOCK_ROWS, Database, Search
+from hashneg.backends.cpu.scan import BASE, FACTOR, FLIP, PARITY, aim, reaches
+from hashneg.backends.cpu.selection import Masks
+from hashneg.backends.cpu.vectors import load64, popcount
+from hashneg.backends.request import BLOCK_ROWS, Clustering, Database, Search
 from hashneg.progress import Meter
 from hashneg.threads import run_tiles
 
-_TILE_QUERIES = 64
+_TILE_QUERIES = 256
 _TILE_BYTES = 32 << 20
+_GROUP_QUERIES = 64  # of a tile, which take their first limits from the same blocks
+_MOST_NEAR_BLOCKS = 8  # that give the first limits
+_NEAR_ROWS = 32  # of them for a neighbour wanted
+_FEWEST_NEAR_BLOCKS = 4
+_FAR = np.int32(1 << 30)  # instead of the distance of a block that is not to be visited (any more)
+_LABEL_ROWS = 256  # a query may cost: labels are put into the order of the blocks for so many rows each
 
 
 def topk(
@@ -28,81 +39,354 @@ def topk(
     meter: Meter,
     out: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    """Write the k nearest allowed rows of the visited blocks by (distance, index) to `out`."""
+    """Write the k nearest allowed rows of the visited blocks by (distance, index) to `out`, which is padded."""
     assert database.clustering is not None
-    room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
-    per_query = 12 * room + 24 * len(database.clustering.centers)  # held rows; a bound and a place for every block
-    step = int(np.clip(_TILE_BYTES // per_query, 1, _TILE_QUERIES))
+    centers = _as_words(database.clustering.centers)
+    room = min(k + max(3 * k, 1024), len(database.codes)) + BLOCK_ROWS
+    step = int(np.clip(_TILE_BYTES // (8 * room + 4 * len(centers)), 1, _TILE_QUERIES))
     step = max(1, min(step, -(-len(queries) // threads)))
+    starts = range(0, len(queries), step)
+    words = _as_words(queries)
+    nearest = np.empty(len(queries), np.int64)
+
+    def find_nearest(start: int) -> None:
+        part = slice(start, start + step)
+        nearest[part] = _nearest(np.ascontiguousarray(words[part].T), centers, search.metric == "projected")
+
+    run_tiles(find_nearest, starts, threads)
+    order = np.argsort(nearest, kind="stable")
+    if search.exclusions.allow is not None and len(search.exclusions.allow) > 1:
+        order = np.arange(len(queries))  # a row of `allow` may be long, and is read in place
+    row_labels = search.exclusions.database_labels
+    if row_labels is not None and len(queries) * _LABEL_ROWS >= len(row_labels):
+        row_labels = row_labels[layout.order]  # those of a block side by side
+    else:
+        row_labels = None
+    spare: list[_Workspace] = []
 
     def work(start: int) -> None:
-        part = slice(start, min(start + step, len(queries)))
-        _search_tile(database, layout, queries[part], k, search, start, room, out[0][part], out[1][part])
-        meter.advance(part.stop - start)
+        ids = order[start : start + step]
+        space = spare.pop() if spare else _Workspace(step, room, len(centers), layout)
+        tile = _Tile(database, layout, queries, words, ids, k, search, row_labels, space)
+        tile.run(centers, *out)
+        spare.append(space)
+        meter.advance(len(ids))
 
-    run_tiles(work, range(0, len(queries), step), threads)
+    run_tiles(work, starts, threads)
 
 
-def _search_tile(
-    database: Database,
-    layout: Layout,
-    queries: np.ndarray,
-    k: int,
-    search: Search,
-    start: int,
-    room: int,
-    out_distances: np.ndarray,
-    out_rows: np.ndarray,
-) -> None:
-    clusters, n = database.clustering, len(queries)
-    assert clusters is not None
-    queries = np.ascontiguousarray(queries)
-    masks = Masks(search.exclusions.queries(start, start + n))
-    state = np.empty((n, selection.STATE), np.int64)
-    histograms = np.empty((n, search.n_bits + 1), np.int32)
-    begins = np.arange(n) * room
-    distances, rows = np.empty(n * room, np.int32), np.empty(n * room, np.int64)
-    selection.start(state, histograms, np.full(n, search.max_distance))
-    offsets, plans = scan.planned(queries, search, layout)
-    # counters and marks of a block; made here so that they outlive the kernel that reads them by address
-    scratch = np.empty((layout.planes + 1) * layout.words, np.uint64)
-    to_centers = all_distances(queries, clusters.centers, search.metric)
-    bounds = to_centers - clusters.radii
-    visits = np.argsort(to_centers, axis=1, kind="stable")
-    least = int(np.ceil(search.probe * len(clusters.centers)))
-    _scan_by_bound(
-        *layout.shape, layout.blocks, search.n_bits, offsets, plans, masks.table, layout.order, bounds, visits,
-        clusters.size // layout.lanes, least, k, state, histograms, begins, room, distances, rows, scratch,
-    )  # fmt: skip
-    selection.finish(state, distances, rows, begins, k, False, search.n_bits + 1, out_distances, out_rows)
+class _Workspace:
+    """What one thread needs, tile after tile."""
+
+    def __init__(self, n: int, room: int, n_centers: int, layout: Layout) -> None:
+        self.keys = np.empty((n, room), np.int64)
+        self.gaps = np.empty((n_centers, n), np.int32)
+        near = _MOST_NEAR_BLOCKS * (BLOCK_ROWS // layout.lanes)
+        self.kept = np.empty((min(n, _GROUP_QUERIES), near, (layout.planes + 1) * layout.words), np.uint64)
+
+
+class _Tile:
+    """Some queries of similar codes."""
+
+    def __init__(
+        self,
+        database: Database,
+        layout: Layout,
+        queries: np.ndarray,
+        words: np.ndarray,
+        ids: np.ndarray,
+        k: int,
+        search: Search,
+        row_labels: np.ndarray | None,
+        space: _Workspace,
+    ) -> None:
+        assert database.clustering is not None
+        self.clusters: Clustering = database.clustering
+        self.layout, self.search, self.ids, self.k = layout, search, ids, k
+        self.words = np.ascontiguousarray(words[ids].T)
+        exclusions = search.exclusions.of(ids)
+        self.labels = np.empty(0, np.int64), np.empty(0, np.int64)
+        if row_labels is not None:
+            self.labels = exclusions.query_labels, row_labels
+            exclusions = exclusions.without_labels()
+        self.masks = Masks(exclusions)
+        self.offsets, self.plans = scan.planned(np.ascontiguousarray(queries[ids]), search, layout)
+        self.limits = np.full(len(ids), search.max_distance, np.int64)
+        self.held = np.zeros(len(ids), np.int64)
+        self.keys, self.kept = space.keys[: len(ids)], space.kept
+        self.gaps = space.gaps.reshape(-1)[: len(self.clusters.centers) * len(ids)].reshape(-1, len(ids))
+
+    def run(self, centers: np.ndarray, out_distances: np.ndarray, out_rows: np.ndarray) -> None:
+        """Search, and write the rows `ids` of the output."""
+        _distances_to(self.words, centers, self.search.metric == "projected", self.gaps)
+        least = int(np.ceil(self.search.probe * len(centers)))
+        if least < len(centers):
+            _drop_farther(self.gaps, least)
+        near = int(np.clip(_NEAR_ROWS * self.k // BLOCK_ROWS, _FEWEST_NEAR_BLOCKS, _MOST_NEAR_BLOCKS))
+        if near * BLOCK_ROWS >= 2 * self.k and len(centers) >= 4 * near:
+            _visit_near(*self._common(), self.keys, self.held, self.limits, self.gaps, near, self.kept)
+        scratch = np.empty((self.layout.planes + 1) * self.layout.words, np.uint64)
+        _visit_all(*self._common(), self.keys, self.held, self.limits, self.gaps, self.clusters.radii, scratch)
+        for q in np.flatnonzero(self.held < self.k) if least < len(centers) else ():
+            gaps = np.empty((len(centers), 1), np.int32)
+            _distances_to(self.words[:, q : q + 1].copy(), centers, self.search.metric == "projected", gaps)
+            farther = np.argsort(gaps[:, 0], kind="stable")[least:]
+            _visit_on(*self._common(), self.keys, self.held, self.limits, q, farther, scratch)
+        _write(self.keys, self.held, self.k, self.search.n_bits + 1, self.ids, out_distances, out_rows)
+
+    def _common(self) -> tuple:
+        layout = self.layout
+        return (
+            *layout.shape, layout.blocks, self.search.n_bits, self.offsets, self.plans, self.masks.table, self.labels,
+            layout.order, self.clusters.size // layout.lanes, self.k,
+        )  # fmt: skip
+
+
+def _as_words(codes: np.ndarray) -> np.ndarray:
+    """Codes as uint64 (n, ceil(width / 8)), filled up with zeros."""
+    words = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
+    words[:, : codes.shape[1]] = codes
+    return words.view(np.uint64)
 
 
 @njit(nogil=True, cache=True)
-def _scan_by_bound(
-    planes, words, blocks, n_bits, offsets, plans, masks, order, bounds, visits, per_block, min_visits, k, state,
-    histograms, begins, room, distances, rows, scratch,
-):  # fmt: skip
-    """Every query against the blocks of a clustered database, the most promising first.
+def _distances_to(queries, centers, projected, out):
+    """out[b, q]: the distance of query q, which is queries[:, q], to centers[b]."""
+    total = np.empty(queries.shape[1], np.int64)
+    for b in range(len(centers)):
+        total[:] = 0
+        for w in range(len(queries)):
+            center, row = centers[b, w], queries[w]
+            if projected:
+                for q in range(len(row)):
+                    total[q] += popcount(row[q] & ~center)
+            else:
+                for q in range(len(row)):
+                    total[q] += popcount(row[q] ^ center)
+        line = out[b]
+        for q in range(len(total)):
+            line[q] = total[q]
 
-    A block whose lower bound exceeds the limit holds nothing of use, and is passed over.
-    """
+
+@njit(nogil=True, cache=True)
+def _nearest(queries, centers, projected):
+    """The number of the nearest center of every query."""
+    n = queries.shape[1]
+    distances, best, nearest = np.empty((1, n), np.int32), np.full(n, _FAR, np.int32), np.zeros(n, np.int64)
+    for b in range(len(centers)):
+        _distances_to(queries, centers[b : b + 1], projected, distances)
+        for q in range(n):
+            if distances[0, q] < best[q]:
+                best[q], nearest[q] = distances[0, q], b
+    return nearest
+
+
+@njit(nogil=True, cache=True)
+def _drop_farther(gaps, least):
+    """Set the distances of all but the `least` nearest blocks of a query, by (distance, number), to `_FAR`."""
+    n = gaps.shape[1]
+    count, middle = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    low, high = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    for b in range(len(gaps)):
+        line = gaps[b]
+        for q in range(n):
+            high[q] = max(high[q], line[q])
+    widest = high.max() + 1
+    while widest > 0:  # bisection for the distance of the last block to keep
+        for q in range(n):
+            middle[q] = (low[q] + high[q]) >> 1
+        count[:] = 0
+        for b in range(len(gaps)):
+            line = gaps[b]
+            for q in range(n):
+                count[q] += line[q] <= middle[q]
+        for q in range(n):
+            if low[q] < high[q]:
+                if count[q] >= least:
+                    high[q] = middle[q]
+                else:
+                    low[q] = middle[q] + 1
+        widest >>= 1
+    count[:] = least
+    for b in range(len(gaps)):
+        line = gaps[b]
+        for q in range(n):
+            count[q] -= line[q] < low[q]
+    for b in range(len(gaps)):
+        line = gaps[b]
+        for q in range(n):
+            if line[q] >= low[q]:
+                if line[q] > low[q] or count[q] <= 0:
+                    line[q] = _FAR
+                else:
+                    count[q] -= 1
+
+
+@njit(nogil=True, cache=True)
+def _visit(
+    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q, near,
+    scratch_at,
+):  # fmt: skip
+    """Query q against block `near` of the clustering, which is `per_block` blocks of the layout."""
     n_words = len(words)
-    scratch_at, blocks_at = np.intp(scratch.ctypes.data), np.intp(blocks.ctypes.data)
     block_bytes = blocks.shape[1] * 8 * n_words
-    for q in range(len(plans)):
-        aim(plans, q, state[q, LIMIT], n_bits)
-        for visit in range(visits.shape[1]):
-            near = visits[q, visit]
-            if visit >= min_visits and state[q, ACCEPTED] >= k:
-                break
-            if bounds[q, near] > state[q, LIMIT]:
-                continue
-            for b in range(near * per_block, (near + 1) * per_block):
-                if not reaches(planes, words, blocks_at + b * block_bytes, n_bits, offsets, plans, q, scratch_at):
-                    continue
-                if state[q, HELD] > room - 64 * n_words:
-                    selection.compact(state, q, distances, rows, begins[q], k, False)
-                take_survivors(
-                    planes, words, blocks_at + b * block_bytes, b, n_bits, plans, q, masks, order, k, False, SELECT,
-                    state, histograms, begins[q], distances, rows, scratch_at,
+    for b in range(near * per_block, (near + 1) * per_block):
+        block_at = np.intp(blocks.ctypes.data) + b * block_bytes
+        if not reaches(planes, words, block_at, n_bits, offsets, plans, q, scratch_at):
+            continue
+        if held[q] > keys.shape[1] - 64 * n_words:
+            limits[q] = held_keys.shrink(keys[q], held[q], k)
+            held[q] = k
+            aim(plans, q, limits[q], n_bits)
+        for w in range(n_words):
+            marks = load64(scratch_at + 8 * (len(planes) * n_words + w))
+            if marks:
+                held[q] = held_keys.collect(
+                    planes, words, block_at, b, n_bits, plans, q, masks, labels, order, w, marks, scratch_at, keys[q],
+                    held[q],
                 )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _visit_all(
+    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, gaps, radii,
+    scratch,
+):  # fmt: skip
+    """All queries against the blocks that may hold a row within their limits."""
+    n, scratch_at = len(plans), np.intp(scratch.ctypes.data)
+    near = np.empty(n, np.int64)
+    for q in range(n):
+        aim(plans, q, limits[q], n_bits)
+    for b in range(len(gaps)):
+        line, count = gaps[b], 0
+        for q in range(n):
+            near[count] = q
+            count += line[q] - radii[b] <= limits[q]
+        for q in near[:count]:
+            _visit(
+                planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits,
+                q, b, scratch_at,
+            )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _visit_on(
+    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q, farther,
+    scratch,
+):  # fmt: skip
+    """Query q against further blocks, one after the other, until it holds k rows."""
+    aim(plans, q, limits[q], n_bits)
+    for b in farther:
+        if held[q] >= k:
+            break
+        _visit(
+            planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q,
+            b, np.intp(scratch.ctypes.data),
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _visit_near(
+    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, gaps,
+    n_near, kept,
+):  # fmt: skip
+    """Take k rows for every query from the blocks nearest to its group, and limit it to the farthest of them.
+
+    The counters of all lanes are kept, and the nearest lanes are found by going down their planes, all lanes at once.
+    """
+    n_words, n_planes, slot_words = len(words), len(planes), kept.shape[2]
+    blocks_at, kept_at = np.intp(blocks.ctypes.data), np.intp(kept.ctypes.data)
+    block_bytes = blocks.shape[1] * 8 * n_words
+    n_slots = n_near * per_block
+    sums = np.empty(len(gaps), np.int64)
+    numbers = np.empty(n_slots, np.int64)
+    marks = np.empty((2, n_slots, n_words), np.uint64)
+    for first in range(0, len(plans), _GROUP_QUERIES):
+        group = range(first, min(first + _GROUP_QUERIES, len(plans)))
+        for b in range(len(gaps)):
+            sums[b] = 0
+            for q in group:
+                sums[b] += gaps[b, q]
+        nearest = np.argsort(sums)[:n_near]
+        for s in range(n_slots):
+            numbers[s] = nearest[s // per_block] * per_block + s % per_block
+            for q in group:
+                slot_at = kept_at + 8 * slot_words * ((q - first) * kept.shape[1] + s)
+                if s == 0:
+                    aim(plans, q, limits[q], n_bits)
+                if gaps[nearest[s // per_block], q] == _FAR or not reaches(
+                    planes, words, blocks_at + numbers[s] * block_bytes, n_bits, offsets, plans, q, slot_at
+                ):
+                    kept[q - first, s, n_planes * n_words :] = np.uint64(0)
+        for q in group:
+            own = kept[q - first, :n_slots]
+            wanted = k + 2
+            while held[q] < k:
+                enough, counter = _mark_nearest(own, n_planes, n_words, plans[q, FLIP], wanted, marks)
+                if not enough:
+                    held[q] = 0
+                    break
+                held[q] = 0
+                for s in range(n_slots):
+                    block_at = blocks_at + numbers[s] * block_bytes
+                    if held[q] > keys.shape[1] - 64 * n_words:
+                        held_keys.shrink(keys[q], held[q], k)
+                        held[q] = k
+                    for w in range(n_words):
+                        if marks[1, s, w]:
+                            held[q] = held_keys.collect(
+                                planes, words, block_at, numbers[s], n_bits, plans, q, masks, labels, order, w,
+                                marks[1, s, w], kept_at + 8 * slot_words * ((q - first) * kept.shape[1] + s), keys[q],
+                                held[q],
+                            )  # fmt: skip
+                wanted *= 2
+            if held[q]:
+                limits[q] = min(limits[q], plans[q, BASE] + max(0, plans[q, PARITY]) + plans[q, FACTOR] * counter)
+                for b in nearest:
+                    gaps[b, q] = _FAR
+
+
+@njit(nogil=True, cache=True)
+def _mark_nearest(kept, n_planes, n_words, flipped, wanted, marks):
+    """Mark the `wanted` lanes of nearest counters, with all ties, in marks[1].
+
+    Returns whether there are so many, and the counter of the last of them.
+    """
+    candidates, chosen = marks
+    flip, total = np.uint64(flipped), 0
+    for s in range(len(kept)):
+        for w in range(n_words):
+            candidates[s, w] = kept[s, n_planes * n_words + w]
+            chosen[s, w] = np.uint64(0)
+            total += popcount(candidates[s, w])
+    if total < wanted:
+        return False, 0
+    counter = 0
+    for p in range(n_planes - 1, -1, -1):
+        nearer = 0
+        for s in range(len(kept)):
+            for w in range(n_words):
+                nearer += popcount(candidates[s, w] & (kept[s, p * n_words + w] ^ flip))
+        enough = nearer >= wanted
+        if not enough:
+            wanted -= nearer
+        counter |= (1 << p) if enough != (flipped != 0) else 0
+        for s in range(len(kept)):
+            for w in range(n_words):
+                near = candidates[s, w] & (kept[s, p * n_words + w] ^ flip)
+                if enough:
+                    candidates[s, w] = near
+                else:
+                    chosen[s, w] |= near
+                    candidates[s, w] ^= near
+    for s in range(len(kept)):
+        for w in range(n_words):
+            chosen[s, w] |= candidates[s, w]
+    return True, counter
+
+
+@njit(nogil=True, cache=True)
+def _write(keys, held, k, n_levels, ids, out_distances, out_rows):
+    for q in range(len(ids)):
+        if held[q]:
+            held_keys.write_sorted(keys[q], held[q], k, n_levels, out_distances[ids[q]], out_rows[ids[q]])
