@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from hashneg.backends.cpu.rows import distance_at
+from hashneg.backends.cpu.rows import distance_at, tuple_if, words_of
+from hashneg.backends.cpu.vectors import kernel
 from hashneg.threads import run_tiles
 
 _TILE_PAIRS = 1 << 20
@@ -15,18 +15,26 @@ def distances(a: np.ndarray, b: np.ndarray, metric: str = "hamming", threads: in
     """int32 (na, nb); "hamming" is popcount(a XOR b), "projected" popcount(a AND NOT b)."""
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     out = np.empty((len(a), len(b)), np.int32)
+    words, projected = words_of(a.shape[1]), tuple_if(metric == "projected")
     step = max(1, _TILE_PAIRS // max(1, len(b)))
 
     def work(start: int) -> None:
         part = slice(start, start + step)
-        _fill(a[part].ctypes.data, b.ctypes.data, a.shape[1], metric == "projected", out[part])
+        _fill(
+            a[part].ctypes.data,
+            b.ctypes.data,
+            words_of(a.shape[1]),
+            a.shape[1],
+            tuple_if(metric == "projected"),
+            out[part],
+        )
 
     run_tiles(work, range(0, len(a), step), threads)
     return out
 
 
-@njit(nogil=True, cache=True)
-def _fill(a_at, b_at, width, projected, out):
+@kernel
+def _fill(a_at, b_at, words, width, projected, out):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = distance_at(a_at + i * width, b_at + j * width, width, projected)
+            out[i, j] = distance_at(a_at + i * width, b_at + j * width, words, width, projected)

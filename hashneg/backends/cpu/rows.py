@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from hashneg.backends.cpu import selection
 from hashneg.backends.cpu.selection import HELD, LIMIT
-from hashneg.backends.cpu.vectors import load8, load64, popcount
+from hashneg.backends.cpu.vectors import inlined_kernel, kernel, load8, load64, popcount
+
+_ROWS_AT_ONCE = 2048  # they stay in the cache for all queries
 
 
-@njit(nogil=True, cache=True)
-def distance_at(a, b, width, projected):
-    """Distance of two codes of `width` bytes at two addresses."""
+def words_of(width: int) -> tuple[int, ...]:
+    """A tuple whose length tells the compiler how many whole words a code of `width` bytes has."""
+    return (0,) * (width // 8)
+
+
+def tuple_if(condition: bool) -> tuple[int, ...]:
+    """A tuple whose length tells the compiler a condition."""
+    return (0,) * condition
+
+
+@inlined_kernel
+def distance_at(a, b, words, width, projected):
+    """Distance of two codes of `width` bytes at two addresses.
+
+    `words` and `projected` are `words_of(width)` and `tuple_if(metric == "projected")`.
+    """
     total = 0
-    whole = width // 8 * 8
-    if projected:
-        for j in range(0, whole, 8):
-            total += popcount(load64(a + j) & ~load64(b + j))
-        for j in range(whole, width):
-            total += popcount(load8(a + j) & ~load8(b + j))
-    else:
-        for j in range(0, whole, 8):
-            total += popcount(load64(a + j) ^ load64(b + j))
-        for j in range(whole, width):
-            total += popcount(load8(a + j) ^ load8(b + j))
+    for j in range(len(words)):
+        total += _differing(load64(a + 8 * j), load64(b + 8 * j), projected)
+    left = width - 8 * len(words)
+    if left and len(words):  # the last eight bytes, less what was counted
+        last, counted = width - 8, np.uint64(64 - 8 * left)
+        total += _differing(load64(a + last) >> counted, load64(b + last) >> counted, projected)
+    elif left:
+        for j in range(width):
+            total += _differing(load8(a + j), load8(b + j), projected)
     return total
 
 
-@njit(nogil=True, cache=True)
+@inlined_kernel
+def _differing(a, b, projected):
+    return popcount(a & ~b) if len(projected) else popcount(a ^ b)
+
+
+@kernel
 def scan_rows(
-    codes_at, width, first, last, queries, projected, alive, masks, k, state, histograms, begins, room, distances, rows
-):
+    codes_at, words, width, first, last, queries, projected, alive, masks, k, state, histograms, begins, room,
+    distances, rows,
+):  # fmt: skip
     """Select the k best of the rows first..last-1 for every query, in index order."""
-    for q in range(len(queries)):
-        query_at = np.intp(queries.ctypes.data) + q * width
-        for row in range(first, last):
-            distance = distance_at(query_at, codes_at + row * width, width, projected)
-            if distance > state[q, LIMIT] or (len(alive) and not alive[row]):
-                continue
-            if selection.is_excluded(masks, q, row):
-                continue
-            if state[q, HELD] == room:
-                selection.compact(state, q, distances, rows, begins[q], k, True)
-            selection.accept(state, histograms, q, distances, rows, begins[q], k, True, distance, row)
+    for start in range(first, last, _ROWS_AT_ONCE):
+        for q in range(len(queries)):
+            query_at = np.intp(queries.ctypes.data) + q * width
+            limit = state[q, LIMIT]
+            for row in range(start, min(last, start + _ROWS_AT_ONCE)):
+                distance = distance_at(query_at, codes_at + row * width, words, width, projected)
+                if distance > limit or (len(alive) and not alive[row]):
+                    continue
+                if selection.is_excluded(masks, q, row):
+                    continue
+                if state[q, HELD] == room:
+                    selection.compact(state, q, distances, rows, begins[q], k, True)
+                selection.accept(state, histograms, q, distances, rows, begins[q], k, True, distance, row)
+                limit = state[q, LIMIT]

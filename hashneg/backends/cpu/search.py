@@ -9,7 +9,7 @@ import numpy as np
 from hashneg.backends.cpu import clustered, guess, selection, visit
 from hashneg.backends.cpu import layout as layouts
 from hashneg.backends.cpu.layout import Layout
-from hashneg.backends.cpu.rows import scan_rows
+from hashneg.backends.cpu.rows import scan_rows, tuple_if, words_of
 from hashneg.backends.cpu.selection import Masks
 from hashneg.backends.request import BLOCK_ROWS, NO_DISTANCE, NO_INDEX, Database, Search
 from hashneg.progress import Meter
@@ -17,7 +17,7 @@ from hashneg.threads import run_tiles
 
 _TILE_QUERIES = 64  # their row numbers and a block share the L1 cache
 _TILE_BYTES = 32 << 20
-_FEW_QUERIES = 4  # not worth laying the database out for
+_FEW_QUERIES = 4  # not worth laying the database out for; one is not even worth reading its layout
 _FEWEST_BLOCKS = 64  # of a share of the database that one thread takes
 
 
@@ -42,7 +42,7 @@ def topk(
     if database.clustering is not None:
         clustered.topk(database, _layout(database), queries, k, search, threads, meter, out)
         return out
-    few = database.layout is None and len(queries) <= _FEW_QUERIES
+    few = len(queries) <= (_FEW_QUERIES if database.layout is None else 1)
     layout = None if few else _layout(database)
     room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
     step = int(np.clip(_TILE_BYTES // (12 * room), 1, _TILE_QUERIES))
@@ -124,9 +124,9 @@ class _Tile:
             codes = self.database.codes
             alive = np.empty(0, bool) if self.database.alive is None else self.database.alive
             scan_rows(
-                codes.ctypes.data, codes.shape[1], *share, self.queries, self.search.metric == "projected", alive,
-                self.masks.table, self.k, self.state, self.histograms, self.begins, self.room, self.distances,
-                self.rows,
+                codes.ctypes.data, words_of(codes.shape[1]), codes.shape[1], *share, self.queries,
+                tuple_if(self.search.metric == "projected"), alive, self.masks.table, self.k, self.state,
+                self.histograms, self.begins, self.room, self.distances, self.rows,
             )  # fmt: skip
         else:
             self._select(share[0] // self.layout.lanes, -(-share[1] // self.layout.lanes))

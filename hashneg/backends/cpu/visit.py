@@ -59,7 +59,8 @@ def program(queries: np.ndarray, search: Search, layout: Layout) -> Program:
     nodes = np.empty((2 * n, LEVELS + layout.planes), np.int64)
     n_nodes, n_slots = forest.plan(queries, n_bits, projected, layout.words, offsets, plans, nodes)
     slots = aligned_zeros(n_slots, layout.planes + 1, layout.words)
-    return Program(nodes[:n_nodes].copy(), offsets, plans, slots)
+    used = nodes[n_nodes - 1, FIRST] // offsets.itemsize + nodes[n_nodes - 1, N_ROWS]
+    return Program(nodes[:n_nodes].copy(), offsets[: max(1, used)].copy(), plans, slots)
 
 
 @kernel
@@ -108,12 +109,9 @@ def visit_block(
     start_at = start_of(planes, words, even_at, slots_at, plans)
     i, n_nodes, node_bytes = 0, len(nodes), 8 * nodes.shape[1]
     row_bytes = 8 * len(words)
-    fetched = next_end = np.intp(0)
-    if next_at:
-        fetched, next_end = next_at, next_at + n_bits * row_bytes
-    fetch_bytes = (n_bits // n_nodes + 1) * row_bytes
+    fetched, fetch_bytes = next_at, (n_bits // n_nodes + 1) * row_bytes
     while i < n_nodes:
-        if fetched < next_end:
+        if next_at and fetched < next_at + n_bits * row_bytes:
             for line in range(fetched, fetched + fetch_bytes, 64):
                 prefetch_into_l2(line)
             fetched += fetch_bytes
@@ -152,9 +150,10 @@ def visit_in_order(
     aim_all(nodes, plans, state, n_bits)
     for b in range(first_block, last_block):
         block_at = blocks_at + b * block_bytes
+        next_at = block_at + block_bytes if b + 1 < last_block else np.intp(0)
         visit_block(
-            planes, words, block_at, block_at + block_bytes if b + 1 < last_block else 0, b, n_bits, nodes, offsets, plans, slots, masks, order, k, True,
-            mode, state, histograms, begins, room, distances, rows,
+            planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, masks, order, k, True, mode,
+            state, histograms, begins, room, distances, rows,
         )  # fmt: skip
 
 
