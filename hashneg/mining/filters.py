@@ -98,18 +98,15 @@ class Filters:
             return np.isnan(positive) | (scores <= below)
 
 
-def choose(kept: np.ndarray, k: int, strategy: str, seed: int, anchor_rows: np.ndarray) -> np.ndarray:
-    """Mark at most k of the kept candidates of every anchor, bool (m, p).
+def draw(kept: np.ndarray, k: int, seed: int, anchor_rows: np.ndarray) -> np.ndarray:
+    """Mark at most k of the kept candidates of every anchor, bool (m, p), drawn without replacement.
 
-    "top" marks the first; "random" draws without replacement, by a hash of (seed, anchor row, place), so that
-    an anchor's draw does not depend on the other anchors of the call.
+    By a hash of (seed, anchor row, place), so that an anchor's draw does not depend on the other anchors of the call.
     """
-    if strategy == "random":
-        place = np.cumsum(kept, axis=1).astype(np.uint64)
-        keys = mix64(place ^ mix64(anchor_rows, seed)[:, None], seed) >> np.uint64(1)
-        keys[~kept] = np.iinfo(np.uint64).max
-        order = np.argsort(keys, axis=1, kind="stable")[:, :k]
-        drawn = np.zeros_like(kept)
-        np.put_along_axis(drawn, order, True, axis=1)
-        return kept & drawn
-    return kept & (np.cumsum(kept, axis=1) <= k)
+    place = np.cumsum(kept, axis=1).astype(np.uint64)
+    keys = mix64(place ^ mix64(anchor_rows, seed)[:, None], seed) >> np.uint64(1)
+    keys[~kept] = np.iinfo(np.uint64).max
+    order = np.argsort(keys, axis=1, kind="stable")[:, :k]
+    drawn = np.zeros_like(kept)
+    np.put_along_axis(drawn, order, True, axis=1)
+    return kept & drawn

@@ -19,7 +19,7 @@ from hashneg.backends.request import NO_INDEX
 from hashneg.codes import Codes, width_of
 from hashneg.hamming import HammingIndex, exclusions
 from hashneg.mining import scoring
-from hashneg.mining.filters import STRATEGIES, Filters, choose
+from hashneg.mining.filters import STRATEGIES, Filters, draw
 from hashneg.mining.report import MiningReport, ScoreSummary
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer
@@ -29,7 +29,7 @@ from hashneg.threads import run_tiles, thread_count
 SIMILARITIES = ("cosine", "dot")
 _SLICE_BYTES = 64 << 20
 _CANDIDATE_BYTES = 16  # an id, a distance and a score
-_CHOOSE_SCORES = 1 << 15  # sorted at a time
+_CHOOSE_SCORES = 1 << 16  # sorted at a time
 
 
 @dataclass(frozen=True)
@@ -349,15 +349,16 @@ class MiningJob:
         in_window = self.filters.in_window(left)
         removed["rank window"] = int((left - in_window).sum())
         scores, ids = scores[:, first:last], ids[:, first:last]
-        candidates = np.arange(scores.shape[1]) < in_window[:, None]
-        chosen = choose(candidates, self.k, self.strategy, self.seed, rows)
-        counts = chosen.sum(axis=1)
-        anchor, place = np.nonzero(chosen)  # row by row, best first
-        column = np.arange(len(anchor)) - np.repeat(np.cumsum(counts) - counts, counts)
+        if self.strategy == "random":
+            chosen = draw(np.arange(ids.shape[1]) < in_window[:, None], self.k, self.seed, rows)
+            places = np.argsort(~chosen, axis=1, kind="stable")[:, : self.k]  # the chosen ones in rank order
+            scores, ids = np.take_along_axis(scores, places, axis=1), np.take_along_axis(ids, places, axis=1)
+        counts = np.minimum(in_window, self.k)
         indices = np.full((len(rows), self.k), NO_INDEX, np.int64)
         best = np.full((len(rows), self.k), np.nan, np.float32)
-        indices[anchor, column] = ids[anchor, place]
-        best[anchor, column] = scores[anchor, place]
+        real = np.arange(ids.shape[1]) < counts[:, None]
+        np.copyto(indices[:, : ids.shape[1]], ids, where=real)
+        np.copyto(best[:, : ids.shape[1]], scores, where=real)
         return Mined(indices, best, counts, positive, removed)
 
     @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import hashneg as hn
-from hashneg.mining.filters import choose
+from hashneg.mining.filters import draw
 from hashneg.mining.job import MiningJob
 
 
@@ -63,7 +63,7 @@ def test_global_random_state_is_neither_read_nor_written(backend):
 def test_every_candidate_is_drawn_equally_often(k, candidates, seed):
     """Chi-squared over 20,000 anchors; seeded, and at 1e-6 each a correct draw fails one of 9 in 100,000 seedings."""
     n = 20_000
-    chosen = choose(np.ones((n, candidates), bool), k, "random", seed, np.arange(n))
+    chosen = draw(np.ones((n, candidates), bool), k, seed, np.arange(n))
     assert (chosen.sum(axis=1) == k).all()
     share = k / candidates
     counts = chosen.sum(axis=0)
@@ -79,11 +79,11 @@ def test_gaps_among_the_candidates_do_not_matter():
     """A filtered candidate is no candidate: the draw is over what is left."""
     rng = np.random.default_rng(0)
     kept = rng.random((3000, 20)) < 0.4
-    chosen = choose(kept, 3, "random", 0, np.arange(3000))
+    chosen = draw(kept, 3, 0, np.arange(3000))
     assert not (chosen & ~kept).any()
     np.testing.assert_array_equal(chosen.sum(axis=1), np.minimum(kept.sum(axis=1), 3))
     packed_left = np.arange(20)[None] < kept.sum(axis=1)[:, None]
-    again = choose(packed_left, 3, "random", 0, np.arange(3000))
+    again = draw(packed_left, 3, 0, np.arange(3000))
     for i in range(3000):
         assert np.flatnonzero(np.isin(np.flatnonzero(kept[i]), np.flatnonzero(chosen[i]))).tolist() == (
             np.flatnonzero(again[i]).tolist()
