@@ -20,14 +20,7 @@ def distances(a: np.ndarray, b: np.ndarray, metric: str = "hamming", threads: in
 
     def work(start: int) -> None:
         part = slice(start, start + step)
-        _fill(
-            a[part].ctypes.data,
-            b.ctypes.data,
-            words_of(a.shape[1]),
-            a.shape[1],
-            tuple_if(metric == "projected"),
-            out[part],
-        )
+        _fill(a[part].ctypes.data, b.ctypes.data, words, a.shape[1], projected, out[part])
 
     run_tiles(work, range(0, len(a), step), threads)
     return out
