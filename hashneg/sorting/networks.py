@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
-
-import numpy as np
 
 from hashneg import checks, namespaces
 from hashneg.namespaces import numerics
@@ -73,50 +70,48 @@ def sorting_network(
     array([0.9, 0.5, 0.1])
     """
     xp, s, temperature, m = checked(scores, temperature, m)
-    layers = _LAYERS[checks.choice(network, "network", NETWORKS)](int(s.shape[-1]))
+    layers = _LAYERS[checks.choice(network, "network", NETWORKS)](s)
     share = _SHARES[checks.choice(relaxation, "relaxation", RELAXATIONS)]
     x, stays = s, []
     for partner, side in layers:
-        places = namespaces.constant(partner, s)
-        difference = x - xp.take(x, places, axis=-1)
-        stay = share(xp, namespaces.constant(side, s, s.dtype) * difference / temperature)
+        difference = x - xp.take(x, partner, axis=-1)
+        stay = share(xp, side * difference / temperature)
         x = x - (1 - stay) * difference
-        stays.append((places, stay))
+        stays.append((partner, stay))
     # from the last layer back: m rows pass through n layers, instead of n rows for the first m ranks
     rows = numerics.one_hot(namespaces.arange(m, s), int(s.shape[-1]), s) + xp.zeros_like(s)[..., None, :]
-    for places, stay in reversed(stays):
-        moves = 1 - xp.take(stay, places, axis=-1)
-        rows = rows * stay[..., None, :] + xp.take(rows, places, axis=-1) * moves[..., None, :]
+    for partner, stay in reversed(stays):
+        moves = 1 - xp.take(stay, partner, axis=-1)
+        rows = rows * stay[..., None, :] + xp.take(rows, partner, axis=-1) * moves[..., None, :]
     return hardened(rows, descending(s)[..., :m]) if hard else rows
 
 
 # A layer is (partner, side): the place each place is compared with, itself where with none, and +1 where the larger
 # value belongs, -1 where the smaller one does.
-Layer = tuple[np.ndarray, np.ndarray]
+Layer = tuple[Any, Any]
 
 
-def _layer(n: int, pairs: list[tuple[int, int]]) -> Layer:
-    partner, side = np.arange(n, dtype=np.int32), np.ones(n, dtype=np.int32)
-    for larger, smaller in pairs:
-        partner[larger], partner[smaller] = smaller, larger
-        side[smaller] = -1
-    return partner, side
+def _layer(partners: list[int], s: Any) -> Layer:
+    n = len(partners)
+    inside = [j if 0 <= j < n else i for i, j in enumerate(partners)]
+    sides = [1.0 if i <= j else -1.0 for i, j in enumerate(inside)]
+    return namespaces.constant(inside, s), namespaces.constant(sides, s, s.dtype)
 
 
-@cache
-def _odd_even(n: int) -> list[Layer]:
-    return [_layer(n, [(i, i + 1) for i in range(layer % 2, n - 1, 2)]) for layer in range(n)]
+def _odd_even(s: Any) -> list[Layer]:
+    n = int(s.shape[-1])
+    two = [_layer([i + 1 if i % 2 == parity else i - 1 for i in range(n)], s) for parity in (0, 1)]
+    return [two[layer % 2] for layer in range(n)]
 
 
-@cache
-def _bitonic(n: int) -> list[Layer]:
-    layers, run = [], 2
+def _bitonic(s: Any) -> list[Layer]:
+    n, layers, run = int(s.shape[-1]), [], 2
     while run < 2 * n and n > 1:
         step, flips = run // 4, [run - 1]  # merge two sorted runs: end with end, then at ever half the distance
         while step:
             flips.append(step)
             step //= 2
-        layers += [_layer(n, [(i, i ^ flip) for i in range(n) if i < i ^ flip < n]) for flip in flips]
+        layers += [_layer([i ^ flip for i in range(n)], s) for flip in flips]
         run *= 2
     return layers
 
@@ -140,7 +135,7 @@ def _optimal(xp: Any, v: Any) -> Any:
     return xp.where(far, xp.sign(v) * (0.5 - 1 / (16 * size)), v) + 0.5
 
 
-_LAYERS: dict[str, Callable[[int], list[Layer]]] = {"odd_even": _odd_even, "bitonic": _bitonic}
+_LAYERS: dict[str, Callable[[Any], list[Layer]]] = {"odd_even": _odd_even, "bitonic": _bitonic}
 _SHARES: dict[str, Callable[[Any, Any], Any]] = {
     "logistic": _logistic,
     "cauchy": _cauchy,
