@@ -96,9 +96,12 @@ def main(architectures: str, module: str = "", sound: str = "", faulty: str = ""
         original = importlib.import_module(f"hashneg.backends.numba_cuda.{module}")
         planted = {name: x for name, x in vars(faulty_copy(original, sound, faulty)).items() if hasattr(x, "py_func")}
         vars(original).update(planted)
-    for dtype in ("float32", "float64"):
-        launch_nothing([(int(name[:-1]), int(name[-1])) for name in architectures.split(",")], dtype)
-        run_every_operation(dtype)
+    capabilities = [(int(name[:-1]), int(name[-1])) for name in architectures.split(",")]
+    launch_nothing(capabilities, "float32")
+    run_every_operation("float32")
+    if not module:  # what differs from float32 is the types, for which one architecture is enough
+        launch_nothing(capabilities[:1], "float64")
+        run_every_operation("float64")
     every = {
         kernel.py_func.__name__
         for name in MODULES
