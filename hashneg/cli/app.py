@@ -14,6 +14,7 @@ from hashneg.cli.console import Console
 from hashneg.cli.demo import demo
 from hashneg.cli.guard import explain, stop_code, stop_signals
 from hashneg.cli.options import MineOptions
+from hashneg.cli.plan import plan
 
 app = typer.Typer(
     name="hashneg",
@@ -105,5 +106,5 @@ def info() -> int:
     return run_info()
 
 
-for _function in (mine, merge, info, demo):
+for _function in (mine, merge, plan, info, demo):
     app.command(_function.__name__)(_interruptible(_function))

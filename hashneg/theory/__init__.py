@@ -9,10 +9,13 @@ from hashneg.theory.collision import angle, collision_probability, hamming_proba
 from hashneg.theory.estimators import cosine_estimate, cosine_variance
 from hashneg.theory.overlap import expected_overlap
 from hashneg.theory.overtaking import miss_bound, overtaking_bound, overtaking_probability, overtaking_steps
+from hashneg.theory.planning import Plan, PlanRow, plan
 from hashneg.theory.rabitq import RabitqRows, rabitq_rows, rabitq_scores, rabitq_variance
 from hashneg.theory.sign_full import sign_full_cosine, sign_full_variance
 
 __all__ = [
+    "Plan",
+    "PlanRow",
     "RabitqRows",
     "angle",
     "angle_interval",
@@ -28,6 +31,7 @@ __all__ = [
     "overtaking_bound",
     "overtaking_probability",
     "overtaking_steps",
+    "plan",
     "rabitq_rows",
     "rabitq_scores",
     "rabitq_variance",

@@ -48,8 +48,8 @@ class Neighbourhood:
 
     @classmethod
     def of(
-        cls, queries: Embeddings, rows: Embeddings, ids: np.ndarray | None, near: int, n: int, center: bool,
-        threads: int, progress: Progress,
+        cls, queries: Embeddings, rows: Embeddings, ids: np.ndarray | None, k: int, pool: int, n: int, center: bool,
+        backend: str, threads: int, progress: Progress,
     ) -> Neighbourhood:  # fmt: skip
         """Look at the rows around some queries.
 
@@ -57,16 +57,20 @@ class Neighbourhood:
         ----------
         ids : int64 (nq,) or None
             The rows that the queries are, which are no neighbours of their own.
-        near : int
-            Neighbours of each query that are looked at one by one; a sample stands for the others.
+        k, pool : int
+            True neighbours asked for, and the largest pool. Where a sample stands for the far rows, as many near ones
+            as the pool holds are looked at one by one.
         n : int
             Rows that `rows` stands for.
         """
         points = queries.normalize().block(0, len(queries))
         mean = _mean(rows) if center else np.zeros(rows.shape[1])
-        listed = exact_topk(points, rows, near, query_ids=ids, threads=threads, progress=progress).indices
+        near = min(max(k, _HILL, pool if len(rows) > _FAR_ROWS else 0), len(rows) - (ids is not None))
+        listed = exact_topk(
+            points, rows, near, query_ids=ids, backend=backend, threads=threads, progress=progress
+        ).indices
         centered = _directions(points - mean)
-        far = _spread_rows(len(rows))
+        far = spread_rows(len(rows), _FAR_ROWS)
         angles = np.concatenate(
             [_angles_to(listed, rows, mean, centered), _angles(centered, _directions(_units(rows, far) - mean))], axis=1
         )
@@ -138,11 +142,11 @@ def _mean(rows: Embeddings) -> np.ndarray:
     return total / len(rows)
 
 
-def _spread_rows(n: int) -> np.ndarray:
-    """Rows chosen by a hash of their number, in order."""
-    if n <= _FAR_ROWS:
+def spread_rows(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """At most `count` of n rows, chosen by a hash of their number, in order."""
+    if n <= count:
         return np.arange(n)
-    return np.sort(np.argpartition(mix64(np.arange(n), 0), _FAR_ROWS)[:_FAR_ROWS])
+    return np.sort(np.argpartition(mix64(np.arange(n), seed), count)[:count])
 
 
 def _edges(n: int) -> np.ndarray:
