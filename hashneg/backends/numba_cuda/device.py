@@ -26,7 +26,7 @@ def why_missing() -> str:
     try:
         found = len(cuda.gpus)
     except Exception as error:  # CudaSupportError, or what the driver's library raises while it is loaded
-        return f"needs a CUDA driver: {' '.join(str(error).split())}"
+        return f"needs a CUDA driver: {' '.join(str(error).split()).rstrip(': ')}"
     return "" if found else "needs a CUDA device: there is a driver, but it shows no device"
 
 

@@ -69,7 +69,7 @@ def topk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
     with device.memory("a top-k search", queries, _query_bytes(queries) + 12 * k, _other_bytes(database, search)):
-        layout = database.layout or Layout.of(database)
+        layout = _layout(database)
         distances = device.empty((len(queries), k), "int32")
         rows = device.empty((len(queries), k), "int64")
         for start, stop in _tiles(len(queries), search.n_bits, layout.centers.shape[0]):
@@ -88,7 +88,7 @@ def range_search(
     everything = len(database.codes) + 1
     indptr = np.zeros(len(queries) + 1, np.int64)
     with device.memory("a range search", queries, _query_bytes(queries), _other_bytes(database, search)):
-        layout = database.layout or Layout.of(database)
+        layout = _layout(database)
         for start, stop in _tiles(len(queries), search.n_bits, 0):
             scan = _scan(layout, None, queries, start, stop, everything, search)
             indptr[start + 1 : stop + 1] = device.download(scan.found)
@@ -102,6 +102,11 @@ def range_search(
             scan.place(indptr[start:stop], distances, rows)
             meter.advance(stop - start)
     return device.result(device.upload(indptr)), device.result(rows), device.result(distances)
+
+
+def _layout(database: Database) -> Layout:
+    """The layout of the database, made here unless `prepare` did: another backend's is of no use."""
+    return database.layout if isinstance(database.layout, Layout) else Layout.of(database)
 
 
 class _Scan:
@@ -188,4 +193,4 @@ def _query_bytes(queries: Any) -> int:
 
 
 def _other_bytes(database: Database, search: Search) -> int:
-    return _WORKSPACE_BYTES + (0 if database.layout is not None else len(database.codes) * _row_bytes(database))
+    return _WORKSPACE_BYTES + (0 if isinstance(database.layout, Layout) else len(database.codes) * _row_bytes(database))

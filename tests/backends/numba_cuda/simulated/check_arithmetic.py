@@ -98,7 +98,8 @@ def test_the_best_of_all_pairs(k):
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
-def test_mining_gives_what_the_oracle_gives():
+def test_mining_gives_what_the_oracle_gives(monkeypatch):
+    monkeypatch.delenv("HASHNEG_BACKEND")
     x = RNG.standard_normal((30, 8)).astype(np.float32)
     found, expected = (
         hn.mine_hard_negatives(x, k=3, quantizer=20, positives=np.arange(30)[::-1].copy(), backend=backend)

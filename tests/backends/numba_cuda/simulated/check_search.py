@@ -113,6 +113,15 @@ def test_index_equals_the_oracle_at_every_probe(order):
         assert_equal(found, expected)
 
 
+def test_an_index_that_another_backend_prepared(monkeypatch):
+    problem = problem_of("random", 3, 40, 24, "query_ids")
+    monkeypatch.setenv("HASHNEG_BACKEND", "cpu")
+    index = hn.HammingIndex(problem.codes[1])
+    assert_same(
+        index.topk(problem.codes[0], 4, **problem.arguments, backend="numba_cuda"), brute_force_topk(problem, 4)
+    )
+
+
 @pytest.mark.parametrize("layout", ["Fortran", "strided", "reversed", "read-only"])
 def test_layout_of_the_input_makes_no_difference(layout):
     raw = np.random.default_rng(5).integers(0, 256, (20, 6), np.uint8)
