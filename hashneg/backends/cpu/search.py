@@ -184,8 +184,8 @@ class _Tile:
         program = self._program
         visit.visit_in_order(
             *self.layout.shape, self.layout.blocks, first_block, last_block, self.search.n_bits, program.nodes,
-            program.offsets, program.plans, program.slots, self.masks.table, self.layout.order, self.k, mode,
-            self.state, self.histograms, self.begins, self.room, self.distances, self.rows,
+            program.offsets, program.plans, program.slots, program.work, self.masks.table, self.layout.order, self.k,
+            mode, self.state, self.histograms, self.begins, self.room, self.distances, self.rows,
         )  # fmt: skip
 
 

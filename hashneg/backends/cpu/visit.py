@@ -22,6 +22,7 @@ from hashneg.backends.cpu.forest import (
     PARITY,
     QUERY,
     ROOT,
+    ROWS,
     SOURCE,
     TARGET,
 )  # fmt: skip
@@ -33,6 +34,9 @@ from hashneg.backends.request import Search
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
 
+# What a program has done so far: nodes run, rows added, survivors seen
+NODES_RUN, ROWS_ADDED, SURVIVORS = range(3)
+
 
 @dataclass(frozen=True)
 class Program:
@@ -42,12 +46,14 @@ class Program:
     ----------
     nodes, offsets, plans : arrays
     slots : uint64 (slots, planes + 1, words), counters and marks from the root to the current node; slot 0 is zeros
+    work : int64 (3,), counts of what was done; the tests compare them with those of the last version
     """
 
     nodes: np.ndarray
     offsets: np.ndarray
     plans: np.ndarray
     slots: np.ndarray
+    work: np.ndarray
 
 
 def program(queries: np.ndarray, search: Search, layout: Layout) -> Program:
@@ -60,7 +66,7 @@ def program(queries: np.ndarray, search: Search, layout: Layout) -> Program:
     n_nodes, n_slots = forest.plan(queries, n_bits, projected, layout.words, offsets, plans, nodes)
     slots = aligned_zeros(n_slots, layout.planes + 1, layout.words)
     used = nodes[n_nodes - 1, FIRST] // offsets.itemsize + nodes[n_nodes - 1, N_ROWS]
-    return Program(nodes[:n_nodes].copy(), offsets[: max(1, used)].copy(), plans, slots)
+    return Program(nodes[:n_nodes].copy(), offsets[: max(1, used)].copy(), plans, slots, np.zeros(3, np.int64))
 
 
 @kernel
@@ -99,8 +105,8 @@ def start_of(planes, words, even_at, slots_at, plans):
 
 @kernel
 def visit_block(
-    planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, masks, order, k, in_order, mode, state,
-    histograms, begins, room, distances, rows,
+    planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, work, masks, order, k, in_order, mode,
+    state, histograms, begins, room, distances, rows,
 ):  # fmt: skip
     """Run the program of a tile on block b, and meanwhile fetch the rows of the next block, if any, from memory."""
     slots_at, offsets_at = np.intp(slots.ctypes.data), np.intp(offsets.ctypes.data)
@@ -116,6 +122,8 @@ def visit_block(
                 prefetch_into_l2(line)
             fetched += fetch_bytes
         node_at = nodes_at + i * node_bytes
+        work[NODES_RUN] += 1
+        work[ROWS_ADDED] += field(node_at, ROWS)
         marked = run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at)
         if not marked:
             i = field(node_at, NEXT)
@@ -124,6 +132,7 @@ def visit_block(
         i += 1
         if q < 0:
             continue
+        work[SURVIVORS] += 1
         limit = state[q, LIMIT]
         if mode == SELECT and state[q, HELD] > room - 64 * len(words):
             selection.compact(state, q, distances, rows, begins[q], k, in_order)
@@ -141,8 +150,8 @@ def visit_block(
 
 @kernel
 def visit_in_order(
-    planes, words, blocks, first_block, last_block, n_bits, nodes, offsets, plans, slots, masks, order, k, mode, state,
-    histograms, begins, room, distances, rows,
+    planes, words, blocks, first_block, last_block, n_bits, nodes, offsets, plans, slots, work, masks, order, k, mode,
+    state, histograms, begins, room, distances, rows,
 ):  # fmt: skip
     """Visit the blocks first_block..last_block-1, in index order."""
     blocks_at = np.intp(blocks.ctypes.data)
@@ -152,8 +161,8 @@ def visit_in_order(
         block_at = blocks_at + b * block_bytes
         next_at = block_at + block_bytes if b + 1 < last_block else np.intp(0)
         visit_block(
-            planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, masks, order, k, True, mode,
-            state, histograms, begins, room, distances, rows,
+            planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, work, masks, order, k, True,
+            mode, state, histograms, begins, room, distances, rows,
         )  # fmt: skip
 
 
