@@ -64,6 +64,7 @@ class ShardedCodeTable:
     >>> table.mine(torch.arange(4), k=3).indices.shape
     torch.Size([4, 3])
     >>> torch.distributed.destroy_process_group()
+    >>> folder.cleanup()
     """
 
     def __init__(
