@@ -15,12 +15,17 @@ from helpers.requirements import missing
 
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
-import stand_in  # noqa: E402
+import stand_in
 
 MODULES = ("device", "layout", "scanner", "search", "masks", "distances")
 
 #: Devices of which each takes another path: compute capability and bytes of shared memory of a block.
-DEVICES = {"tensor": ("90", 232448), "sliced": ("120", 101376), "sliced, old": ("75", 65536), "not staged": ("75", 8192)}
+DEVICES = {
+    "tensor": ("90", 232448),
+    "sliced": ("120", 101376),
+    "sliced, old": ("75", 65536),
+    "not staged": ("75", 8192),
+}
 
 
 @pytest.fixture

@@ -109,7 +109,8 @@ struct WarpState {
 };
 
 struct Machine {
-    std::vector<char> stacks;
+    char *stacks;
+    int stack_count;
     std::vector<Thread> threads;
     std::vector<WarpState> warps;
     std::vector<uint64_t> dynamic_shared;
@@ -123,7 +124,7 @@ struct Machine {
 };
 
 inline Machine &machine() {
-    static Machine *one = new Machine;
+    static Machine *one = new Machine();
     return *one;
 }
 
@@ -256,6 +257,9 @@ inline void run_block(int count, std::mt19937 *random) {
         thread.number = i;
         thread.state = READY;
         thread.fake_stack = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+        ASAN_UNPOISON_MEMORY_REGION(&m.stacks[i * STACK_BYTES], STACK_BYTES);  // what the last fiber left
+#endif
         prepare(thread.context, &m.stacks[i * STACK_BYTES], fiber_main);
         order[i] = i;
     }
@@ -313,7 +317,11 @@ const char *run(void (*kernel)(P...), const unsigned *shape, size_t shared_bytes
     m.block_shape = dim3{shape[3], shape[4], shape[5]};
     const int count = shape[3] * shape[4] * shape[5];
     if (count % WARP || count > MOST_THREADS) return "a block must hold whole warps, and at most 1024 threads";
-    m.stacks.resize(count * STACK_BYTES);
+    if (count > m.stack_count) {
+        std::free(m.stacks);
+        m.stacks = (char *)std::malloc(count * STACK_BYTES);
+        m.stack_count = count;
+    }
     m.threads.resize(count);
     m.warps.resize(count / WARP);
     m.dynamic_shared.assign((shared_bytes + 7) / 8, 0);

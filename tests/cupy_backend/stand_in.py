@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\
 _POISON = 0xA5
 
 
-class ndarray:  # noqa: N801, CuPy's name
+class ndarray:
     """A strided view of memory that NumPy owns."""
 
     __array_ufunc__ = None  # NumPy's functions refuse it, as they refuse CuPy's without its consent
@@ -128,7 +128,7 @@ class RawModule:
 class RawKernel:
     """One kernel, and how often it ran."""
 
-    launches: dict[str, int] = {}
+    launches: ClassVar[dict[str, int]] = {}
     seed = 0  # of the order of threads; 0: by number
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
@@ -140,7 +140,9 @@ class RawKernel:
         signature.restype = ctypes.c_char_p
         self._types = signature().decode().split()
 
-    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0) -> None:
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0
+    ) -> None:
         shape = np.array([*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block))], np.int64)
         if shape.min() < 1 or shape[1] > 65535 or shape[2] > 65535 or shape[0] >= 2**31:
             raise ValueError(f"{self.name}: invalid grid {grid} or block {block}")

@@ -77,7 +77,9 @@ def assemble(ptx: str, architecture: int, folder: Path) -> Compiled:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
-    disassembly = subprocess.run([str(_file("bin/nvdisasm")), "-c", str(target)], capture_output=True, text=True, check=True)
+    disassembly = subprocess.run(
+        [str(_file("bin/nvdisasm")), "-c", str(target)], capture_output=True, text=True, check=True
+    )
     codes = _codes(disassembly.stdout)
     kernels = {}
     for part in re.split(r"Compiling entry function '", done.stderr)[1:]:
@@ -85,7 +87,7 @@ def assemble(ptx: str, architecture: int, folder: Path) -> Compiled:
         spills = re.findall(r"(\d+) bytes spill", part)
         registers = re.search(r"Used (\d+) registers", part)
         shared = re.search(r"(\d+) bytes smem", part)
-        assert registers and spills, part
+        assert registers, part
         kernels[name] = Kernel(
             name, int(registers[1]), sum(map(int, spills)), int(shared[1]) if shared else 0, codes[name]
         )
@@ -96,3 +98,11 @@ def _codes(disassembly: str) -> dict[str, str]:
     """The instructions of every kernel: the text of its section."""
     parts = re.split(r"^\s*\.section\s+\.text\.(\w+),.*$", disassembly, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def installed() -> bool:
+    """Whether compiler, assembler and disassembler are here."""
+    try:
+        return all(_file(name) for name in ("lib/libnvrtc.so.*[0-9]", "bin/ptxas", "bin/nvdisasm"))
+    except (FileNotFoundError, ModuleNotFoundError):
+        return False

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from hashneg.backends.cupy import device
-from hashneg.backends.request import Database
 
 THREADS = 128
 _BLOCK_BITS = 256  # of one tensor core instruction
+_OTHER_SHARED_BYTES = 2048 + 1024  # what scan_sliced and the driver take beside a tile
 TILE_ROWS = 32  # that a warp counts at a time on the tensor core
 
 
@@ -142,7 +142,9 @@ class SlicedLayout:
             device.NULL if alive is None else alive, np.int64(len(codes)), np.int32(packed.words.shape[1]),
             np.int32(n_bits), np.int32(counter_planes), np.int32(lane_words), np.int64(groups), planes,
         )  # fmt: skip
-        return cls(planes, packed.ones, n_bits, lane_words, counter_planes, staged_bytes if staged_bytes <= shared else 0)
+        return cls(
+            planes, packed.ones, n_bits, lane_words, counter_planes, staged_bytes if staged_bytes <= shared else 0
+        )
 
 
-_OTHER_SHARED_BYTES = 2048 + 1024  # what scan_sliced and the driver take beside a tile
+Layout = TensorLayout | SlicedLayout

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hashneg.backends.cupy import device
-from hashneg.backends.cupy.layout import THREADS, SlicedLayout, TensorLayout, Words, pack
+from hashneg.backends.cupy.layout import THREADS, Layout, TensorLayout, Words, pack
 
 _MOST_SLICES = 1024  # that merge.cu takes
 _TENSOR_WARPS, _SLICED_WARPS = 4, 8  # of a block, as the kernels have it
@@ -46,7 +46,7 @@ class Queries:
     plans: tuple[Any, Any] | None = None
 
     @classmethod
-    def of(cls, codes: Any, layout: TensorLayout | SlicedLayout, projected: bool) -> Queries:
+    def of(cls, codes: Any, layout: Layout, projected: bool) -> Queries:
         if isinstance(layout, TensorLayout):
             return cls(pack(codes, layout.packed.words.shape[1]), projected)
         packed = pack(codes, ceil(layout.n_bits / 32))
@@ -74,7 +74,7 @@ class Found:
 
 
 def scan(
-    layout: TensorLayout | SlicedLayout,
+    layout: Layout,
     queries: Queries,
     rows: Round,
     k: int,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hashneg.backends.cupy import device, masks
-from hashneg.backends.cupy.layout import SlicedLayout, TensorLayout, on_tensor_core
+from hashneg.backends.cupy.layout import Layout, SlicedLayout, TensorLayout, on_tensor_core
 from hashneg.backends.cupy.scanner import Queries, Round, scan
 from hashneg.backends.request import Database, Search
 from hashneg.progress import Meter
@@ -112,7 +112,7 @@ class _Best:
         self.held = device.filled((nq,), "int32", 0)
         self.limits = device.filled((nq,), "int32", search.max_distance)
 
-    def take(self, layout: TensorLayout | SlicedLayout, queries: Queries, step: Step, excluded: tuple[Any, ...]) -> None:
+    def take(self, layout: Layout, queries: Queries, step: Step, excluded: tuple[Any, ...]) -> None:
         found = scan(layout, queries, step.round, step.k, self.limits, _WORKSPACE_BYTES, excluded)
         device.launch(
             device.kernel("merge"), self.nq, _MERGE_THREADS, found.lists, np.int64(found.room), found.counts,
@@ -128,9 +128,7 @@ class _Best:
         )  # fmt: skip
 
 
-def range_search(
-    database: Database, queries: Any, search: Search, threads: int, meter: Meter
-) -> tuple[Any, Any, Any]:
+def range_search(database: Database, queries: Any, search: Search, threads: int, meter: Meter) -> tuple[Any, Any, Any]:
     """All allowed rows within `search.max_distance`: indptr, indices, distances. Counted first, then collected.
 
     The host reads one number, the length of the result.
@@ -166,11 +164,11 @@ def range_search(
     return indptr, rows, distances
 
 
-def _layout(database: Database) -> TensorLayout | SlicedLayout:
+def _layout(database: Database) -> Layout:
     return _layout_of(database) if database.layout is None else database.layout
 
 
-def _layout_of(database: Database) -> TensorLayout | SlicedLayout:
+def _layout_of(database: Database) -> Layout:
     kind = TensorLayout if on_tensor_core() else SlicedLayout
     alive = None if database.alive is None else device.on_device(database.alive, "uint8")
     return kind.of(database.codes, database.n_bits, alive)
