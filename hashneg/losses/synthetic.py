@@ -42,7 +42,8 @@ def mochi(
     uniform : array, float (n, n_pairs + n_with_anchor, 3), optional
         Numbers in [0, 1) from the framework's own generator, used in place of `seed`.
     mask : array, bool (m,) or (n, k), optional
-        False where a row of `negatives` is padding. An anchor without a real negative gets zeros.
+        False where a row of `negatives` is padding. An anchor without a real negative gets zeros, which the `mask` of
+        the loss should leave out.
 
     Returns
     -------
@@ -67,14 +68,14 @@ def mochi(
     """
     n_pairs = checks.integer(n_pairs, "n_pairs", minimum=0)
     n_with_anchor = checks.integer(n_with_anchor, "n_with_anchor", minimum=0)
-    xp, q, hardest = _hardest(anchors, negatives, n_hardest, mask)
+    xp, q, hardest, some = _hardest(anchors, negatives, n_hardest, mask)
     u = _numbers(uniform, "uniform", seed, (n_pairs + n_with_anchor, 3), q)
     first, second = hardest(u[..., 0]), hardest(u[..., 1])
     share = u[..., 2:]
     pairs = share * first + (1 - share) * second
     with_anchor = share / 2 * q[:, None, :] + (1 - share / 2) * first
     mixed = xp.concat([pairs[:, :n_pairs], with_anchor[:, n_pairs:]], axis=1)
-    return namespaces.stop_gradient(numerics.unit_rows(mixed))
+    return namespaces.stop_gradient(numerics.unit_rows(mixed) * some)
 
 
 def synco(
@@ -124,7 +125,8 @@ def synco(
     normal : array, float (n, counts[3], d), optional
         Standard normal numbers, likewise.
     mask : array, bool (m,) or (n, k), optional
-        False where a row of `negatives` is padding. An anchor without a real negative has no meaningful mixtures.
+        False where a row of `negatives` is padding. An anchor without a real negative gets zeros, which the `mask` of
+        the loss should leave out.
 
     Returns
     -------
@@ -151,7 +153,7 @@ def synco(
     if len(counts) != 6:
         raise ValueError(f"counts must hold six numbers, one for each kind, got {len(counts)}")
     sizes = [checks.integer(count, f"counts[{i}]", minimum=0) for i, count in enumerate(counts)]
-    xp, q, hardest = _hardest(anchors, negatives, n_hardest, mask)
+    xp, q, hardest, some = _hardest(anchors, negatives, n_hardest, mask)
     u = _numbers(uniform, "uniform", seed, (sum(sizes), 3), q)
     noise = _numbers(normal, "normal", seed, (sizes[3], q.shape[1]), q)
     ends = np.cumsum([0, *sizes])
@@ -167,11 +169,13 @@ def synco(
         n[4] + delta * q,
         n[5] + eta * xp.sign(q),
     ]
-    return namespaces.stop_gradient(numerics.unit_rows(xp.concat(kinds, axis=1)))
+    return namespaces.stop_gradient(numerics.unit_rows(xp.concat(kinds, axis=1)) * some)
 
 
-def _hardest(anchors: Any, negatives: Any, n_hardest: int, mask: Any) -> tuple[Any, Any, Any]:
-    """Namespace, unit anchors, and a function from uniform numbers (n, s) to rows (n, s, d) of the hardest."""
+def _hardest(anchors: Any, negatives: Any, n_hardest: int, mask: Any) -> tuple[Any, Any, Any, Any]:
+    """Namespace, unit anchors, a function from uniform numbers (n, s) to rows (n, s, d) of the hardest negatives, and
+    1 for anchors that have any, (n, 1, 1).
+    """
     n_hardest = checks.integer(n_hardest, "n_hardest", minimum=1)
     q, _, unit, mask = checked(anchors, anchors, negatives, mask)
     xp = namespaces.of(q)
@@ -193,9 +197,9 @@ def _hardest(anchors: Any, negatives: Any, n_hardest: int, mask: Any) -> tuple[A
         place = xp.maximum(xp.minimum(place, last), xp.zeros_like(place))  # u * real may round up to real
         rows = xp.take_along_axis(order, place, axis=-1)
         found = namespaces.take_rows(unit, rows)
-        return xp.where((real > 0)[..., None], found, xp.zeros_like(found))
+        return xp.where(real[..., None] > 0, found, xp.zeros_like(found))  # what lies in padding may be NaN
 
-    return xp, q, take
+    return xp, q, take, xp.astype(real[..., None] > 0, q.dtype)
 
 
 def _numbers(given: Any, name: str, seed: int, shape: tuple[int, int], q: Any) -> Any:

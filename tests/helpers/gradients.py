@@ -1,7 +1,7 @@
 """Values and gradients of one function in every framework.
 
-Calling a framework evaluates ``function(*arrays)`` and returns its value and the gradients of its sum with fixed weights, as NumPy
-arrays. `by_differences` is the yardstick: central differences of the NumPy path, in float64.
+Calling a framework evaluates ``function(*arrays)`` and returns its value and the gradients of its sum with fixed
+weights, as NumPy arrays. `by_differences` is the yardstick: central differences of the NumPy path, in float64.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Torch:
         return value.detach().double().numpy(), [g.double().numpy() for g in grads]
 
     def compiled(self, function: Callable, *inputs: np.ndarray) -> list[np.ndarray]:
-        """What ``torch.compile`` makes of a function that returns a list; tracing is what can fail, so no code is built."""
+        """What ``torch.compile`` makes of it; tracing is what can fail, so no machine code is built."""
         run = self.torch.compile(function, fullgraph=True, backend="eager")
         return [x.numpy() for x in run(*map(self.array, inputs))]
 
