@@ -42,7 +42,7 @@ def topk(
     if database.clustering is not None:
         clustered.topk(database, _layout(database), queries, k, search, threads, meter, out)
         return out
-    few = len(queries) <= (_FEW_QUERIES if database.layout is None else 1)
+    few = len(queries) <= (1 if isinstance(database.layout, Layout) else _FEW_QUERIES)
     layout = None if few else _layout(database)
     room = min(k + max(k, 1024), len(database.codes)) + BLOCK_ROWS
     step = int(np.clip(_TILE_BYTES // (12 * room), 1, _TILE_QUERIES))
@@ -190,7 +190,8 @@ class _Tile:
 
 
 def _layout(database: Database) -> Layout:
-    return layouts.build(database) if database.layout is None else database.layout
+    """The layout that `prepare` made; another backend's is of no use here."""
+    return database.layout if isinstance(database.layout, Layout) else layouts.build(database)
 
 
 def _tiles(n: int, step: int) -> list[tuple[int, int]]:
