@@ -60,7 +60,7 @@ def test_search_equals_the_librarys(n_bits):
 
 @pytest.mark.filterwarnings("ignore")
 def test_opcheck_passes():
-    torch.library.opcheck(pack_signs, (floats(5, 19),))
+    torch.library.opcheck(operators._pack, (floats(5, 19),))
     codes = pack_signs(floats(40, 24))
     options = search_arguments()
     torch.library.opcheck(operators._topk, (codes[:6], codes, 24, 7))

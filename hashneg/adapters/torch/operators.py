@@ -11,6 +11,23 @@ from hashneg.hamming import TopK
 
 
 @torch.library.custom_op("hashneg::pack_signs", mutates_args=())
+def _pack(x: torch.Tensor) -> torch.Tensor:
+    return Codes.from_signs(x).data if x.device.type == "cpu" else _packed_by_torch(x)
+
+
+@_pack.register_fake
+def _(x):
+    return x.new_empty((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8)
+
+
+def _packed_by_torch(x: torch.Tensor) -> torch.Tensor:
+    """The same with PyTorch's own operators, for devices."""
+    n, n_bits = x.shape
+    bits = torch.nn.functional.pad((x >= 0).to(torch.uint8), (0, -n_bits % 8))
+    places = torch.arange(8, dtype=torch.uint8, device=x.device)
+    return (bits.view(n, width_of(n_bits), 8) << places).sum(dim=2, dtype=torch.uint8)
+
+
 def pack_signs(x: torch.Tensor) -> torch.Tensor:
     """Pack signs: bit i of a row is 1 where ``x[:, i] >= 0``, the low bit of a byte first.
 
@@ -31,20 +48,7 @@ def pack_signs(x: torch.Tensor) -> torch.Tensor:
     >>> pack_signs(torch.tensor([[1.0, -1.0, 0.5]]))
     tensor([[5]], dtype=torch.uint8)
     """
-    return Codes.from_signs(x).data if x.device.type == "cpu" else _packed_by_torch(x)
-
-
-@pack_signs.register_fake
-def _(x):
-    return x.new_empty((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8)
-
-
-def _packed_by_torch(x: torch.Tensor) -> torch.Tensor:
-    """The same with PyTorch's own operators, for devices."""
-    n, n_bits = x.shape
-    bits = torch.nn.functional.pad((x >= 0).to(torch.uint8), (0, -n_bits % 8))
-    places = torch.arange(8, dtype=torch.uint8, device=x.device)
-    return (bits.view(n, width_of(n_bits), 8) << places).sum(dim=2, dtype=torch.uint8)
+    return _pack(x)
 
 
 @torch.library.custom_op("hashneg::hamming_topk", mutates_args=())
