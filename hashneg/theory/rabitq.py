@@ -164,11 +164,12 @@ def rabitq_scores(
 
 
 def rabitq_variance(angle: Any, n_bits: int, dim: int, rotation: str = "orthogonal") -> Any:
-    """The variance of RaBitQ's estimate of the cosine of two centered vectors, for large d.
+    """The variance of RaBitQ's estimate of the cosine of two centered vectors, for many bits.
 
     sin(angle)^2 (pi / (2 n_bits) - sum of m^2 / (n_bits^2 d)), over blocks of m orthonormal rows. For n_bits = d this
     is (pi / 2 - 1) sin(angle)^2 / d. For n_bits < d it is that of a code of all dimensions of the projected vectors,
     (pi / 2 - 1) / n_bits, and 1 / n_bits - 1 / d that the projection adds. For independent rows it is pi / (2 n_bits).
+    It is about 2 / n_bits too low, relatively: at 64 bits 3 %.
 
     Parameters
     ----------
