@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hashneg import checks
+from hashneg.namespaces import numerics
 from hashneg.sorting.order import checked, descending, hardened
 
 
@@ -56,9 +57,11 @@ def softsort(
     xp, s, temperature, m = checked(scores, temperature, m, whole=False)
     power = checks.real(power, "power", minimum=1.0)
     order = descending(s)[..., :m]
-    s = s / temperature ** (1 / power)  # here n numbers are scaled, below it would be m n
     top = xp.take_along_axis(s, order, axis=-1)
-    distance = xp.abs(top[..., None] - s[..., None, :])
-    e = xp.exp(-(distance if power == 1 else distance**power))  # each row holds a distance of 0, so its sum is >= 1
+    # scaled after subtracting: a fused multiply-add could make equal scores differ, and give them a gradient
+    distance = numerics.absolute(top[..., None] - s[..., None, :])
+    if power != 1:
+        distance = distance**power
+    e = xp.exp(distance * (-1 / temperature))  # each row holds a distance of 0, so its sum is at least 1
     soft = e / xp.sum(e, axis=-1, keepdims=True)
     return hardened(soft, order) if hard else soft
