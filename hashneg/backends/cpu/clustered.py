@@ -14,7 +14,7 @@ from hashneg.backends.cpu import scan
 from hashneg.backends.cpu.layout import Layout
 from hashneg.backends.cpu.scan import BASE, FACTOR, FLIP, PARITY, aim, reaches
 from hashneg.backends.cpu.selection import Masks
-from hashneg.backends.cpu.vectors import load64, popcount
+from hashneg.backends.cpu.vectors import popcount
 from hashneg.backends.request import BLOCK_ROWS, Clustering, Database, Search
 from hashneg.progress import Meter
 from hashneg.threads import run_tiles
@@ -83,6 +83,7 @@ class _Workspace:
         self.gaps = np.empty((n_centers, n), np.int32)
         near = _MOST_NEAR_BLOCKS * (BLOCK_ROWS // layout.lanes)
         self.kept = np.empty((min(n, _GROUP_QUERIES), near, (layout.planes + 1) * layout.words), np.uint64)
+        self.marks = np.empty((2, near, layout.words), np.uint64)
 
 
 class _Tile:
@@ -104,16 +105,18 @@ class _Tile:
         self.clusters: Clustering = database.clustering
         self.layout, self.search, self.ids, self.k = layout, search, ids, k
         self.words = np.ascontiguousarray(words[ids].T)
-        exclusions = search.exclusions.of(ids)
-        self.labels = np.empty(0, np.int64), np.empty(0, np.int64)
-        if row_labels is not None:
-            self.labels = exclusions.query_labels, row_labels
+        allow = search.exclusions.allow
+        in_place = allow is not None and len(allow) > 1  # the tile is then of consecutive queries
+        exclusions = search.exclusions.of(slice(ids[0], ids[-1] + 1) if in_place else ids)
+        self.own_labels = self.row_labels = np.empty(0, np.int64)
+        if row_labels is not None and exclusions.query_labels is not None:
+            self.own_labels, self.row_labels = exclusions.query_labels, row_labels
             exclusions = exclusions.without_labels()
         self.masks = Masks(exclusions)
         self.offsets, self.plans = scan.planned(np.ascontiguousarray(queries[ids]), search, layout)
         self.limits = np.full(len(ids), search.max_distance, np.int64)
         self.held = np.zeros(len(ids), np.int64)
-        self.keys, self.kept = space.keys[: len(ids)], space.kept
+        self.keys, self.kept, self.marks = space.keys[: len(ids)], space.kept, space.marks
         self.gaps = space.gaps.reshape(-1)[: len(self.clusters.centers) * len(ids)].reshape(-1, len(ids))
 
     def run(self, centers: np.ndarray, out_distances: np.ndarray, out_rows: np.ndarray) -> None:
@@ -124,7 +127,7 @@ class _Tile:
             _drop_farther(self.gaps, least)
         near = int(np.clip(_NEAR_ROWS * self.k // BLOCK_ROWS, _FEWEST_NEAR_BLOCKS, _MOST_NEAR_BLOCKS))
         if near * BLOCK_ROWS >= 2 * self.k and len(centers) >= 4 * near:
-            _visit_near(*self._common(), self.keys, self.held, self.limits, self.gaps, near, self.kept)
+            _visit_near(*self._common(), self.keys, self.held, self.limits, self.gaps, near, self.kept, self.marks)
         scratch = np.empty((self.layout.planes + 1) * self.layout.words, np.uint64)
         _visit_all(*self._common(), self.keys, self.held, self.limits, self.gaps, self.clusters.radii, scratch)
         for q in np.flatnonzero(self.held < self.k) if least < len(centers) else ():
@@ -132,13 +135,13 @@ class _Tile:
             _distances_to(self.words[:, q : q + 1].copy(), centers, self.search.metric == "projected", gaps)
             farther = np.argsort(gaps[:, 0], kind="stable")[least:]
             _visit_on(*self._common(), self.keys, self.held, self.limits, q, farther, scratch)
-        _write(self.keys, self.held, self.k, self.search.n_bits + 1, self.ids, out_distances, out_rows)
+        held_keys.write_sorted(self.keys, self.held, self.k, self.search.n_bits + 1, self.ids, out_distances, out_rows)
 
     def _common(self) -> tuple:
         layout = self.layout
         return (
-            *layout.shape, layout.blocks, self.search.n_bits, self.offsets, self.plans, self.masks.table, self.labels,
-            layout.order, self.clusters.size // layout.lanes, self.k,
+            *layout.shape, layout.blocks, self.search.n_bits, self.offsets, self.plans, self.masks.table,
+            self.own_labels, self.row_labels, layout.order, self.clusters.size // layout.lanes, self.k,
         )  # fmt: skip
 
 
@@ -224,71 +227,69 @@ def _drop_farther(gaps, least):
 
 @njit(nogil=True, cache=True)
 def _visit(
-    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q, near,
-    scratch_at,
+    planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys, held,
+    limits, near, visitors, n_visitors, scratch_at,
 ):  # fmt: skip
-    """Query q against block `near` of the clustering, which is `per_block` blocks of the layout."""
+    """Some queries against block `near` of the clustering, which is `per_block` blocks of the layout."""
     n_words = len(words)
     block_bytes = blocks.shape[1] * 8 * n_words
     for b in range(near * per_block, (near + 1) * per_block):
         block_at = np.intp(blocks.ctypes.data) + b * block_bytes
-        if not reaches(planes, words, block_at, n_bits, offsets, plans, q, scratch_at):
-            continue
-        if held[q] > keys.shape[1] - 64 * n_words:
-            limits[q] = held_keys.shrink(keys[q], held[q], k)
-            held[q] = k
-            aim(plans, q, limits[q], n_bits)
-        for w in range(n_words):
-            marks = load64(scratch_at + 8 * (len(planes) * n_words + w))
-            if marks:
-                held[q] = held_keys.collect(
-                    planes, words, block_at, b, n_bits, plans, q, masks, labels, order, w, marks, scratch_at, keys[q],
-                    held[q],
-                )  # fmt: skip
+        for i in range(n_visitors):
+            q = visitors[i]
+            if not reaches(planes, words, block_at, n_bits, offsets, plans, q, scratch_at):
+                continue
+            if held[q] > keys.shape[1] - 64 * n_words:
+                limits[q] = held_keys.shrink(keys, held, q, k)
+                aim(plans, q, limits[q], n_bits)
+            held_keys.collect(
+                planes, words, block_at, b, n_bits, plans, q, masks, own_labels, row_labels, order,
+                scratch_at + 8 * len(planes) * n_words, scratch_at, keys, held,
+            )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _visit_all(
-    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, gaps, radii,
-    scratch,
+    planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys, held,
+    limits, gaps, radii, scratch,
 ):  # fmt: skip
     """All queries against the blocks that may hold a row within their limits."""
-    n, scratch_at = len(plans), np.intp(scratch.ctypes.data)
-    near = np.empty(n, np.int64)
-    for q in range(n):
+    visitors = np.empty(len(plans), np.int64)
+    for q in range(len(plans)):
         aim(plans, q, limits[q], n_bits)
     for b in range(len(gaps)):
-        line, count = gaps[b], 0
-        for q in range(n):
-            near[count] = q
-            count += line[q] - radii[b] <= limits[q]
-        for q in near[:count]:
+        count, radius = 0, radii[b]
+        for q in range(len(plans)):
+            visitors[count] = q
+            count += gaps[b, q] - radius <= limits[q]
+        if count:
             _visit(
-                planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits,
-                q, b, scratch_at,
+                planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys,
+                held, limits, b, visitors, count, np.intp(scratch.ctypes.data),
             )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _visit_on(
-    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q, farther,
-    scratch,
+    planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys, held,
+    limits, q, farther, scratch,
 ):  # fmt: skip
     """Query q against further blocks, one after the other, until it holds k rows."""
+    visitors = np.full(1, q)
     aim(plans, q, limits[q], n_bits)
     for b in farther:
         if held[q] >= k:
             break
         _visit(
-            planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, q,
-            b, np.intp(scratch.ctypes.data),
+            planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys,
+            held, limits, b, visitors, 1, np.intp(scratch.ctypes.data),
         )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _visit_near(
-    planes, words, blocks, n_bits, offsets, plans, masks, labels, order, per_block, k, keys, held, limits, gaps,
-    n_near, kept,
+    planes, words, blocks, n_bits, offsets, plans, masks, own_labels, row_labels, order, per_block, k, keys, held,
+    limits, gaps, n_near, kept, marks,
 ):  # fmt: skip
     """Take k rows for every query from the blocks nearest to its group, and limit it to the farthest of them.
 
@@ -300,7 +301,6 @@ def _visit_near(
     n_slots = n_near * per_block
     sums = np.empty(len(gaps), np.int64)
     numbers = np.empty(n_slots, np.int64)
-    marks = np.empty((2, n_slots, n_words), np.uint64)
     for first in range(0, len(plans), _GROUP_QUERIES):
         group = range(first, min(first + _GROUP_QUERIES, len(plans)))
         for b in range(len(gaps)):
@@ -319,10 +319,11 @@ def _visit_near(
                 ):
                     kept[q - first, s, n_planes * n_words :] = np.uint64(0)
         for q in group:
-            own = kept[q - first, :n_slots]
             wanted = k + 2
             while held[q] < k:
-                enough, counter = _mark_nearest(own, n_planes, n_words, plans[q, FLIP], wanted, marks)
+                enough, counter = _mark_nearest(
+                    kept, q - first, n_slots, n_planes, n_words, plans[q, FLIP], wanted, marks
+                )
                 if not enough:
                     held[q] = 0
                     break
@@ -330,15 +331,12 @@ def _visit_near(
                 for s in range(n_slots):
                     block_at = blocks_at + numbers[s] * block_bytes
                     if held[q] > keys.shape[1] - 64 * n_words:
-                        held_keys.shrink(keys[q], held[q], k)
-                        held[q] = k
-                    for w in range(n_words):
-                        if marks[1, s, w]:
-                            held[q] = held_keys.collect(
-                                planes, words, block_at, numbers[s], n_bits, plans, q, masks, labels, order, w,
-                                marks[1, s, w], kept_at + 8 * slot_words * ((q - first) * kept.shape[1] + s), keys[q],
-                                held[q],
-                            )  # fmt: skip
+                        held_keys.shrink(keys, held, q, k)
+                    held_keys.collect(
+                        planes, words, block_at, numbers[s], n_bits, plans, q, masks, own_labels, row_labels, order,
+                        np.intp(marks.ctypes.data) + 8 * n_words * (marks.shape[1] + s),
+                        kept_at + 8 * slot_words * ((q - first) * kept.shape[1] + s), keys, held,
+                    )  # fmt: skip
                 wanted *= 2
             if held[q]:
                 limits[q] = min(limits[q], plans[q, BASE] + max(0, plans[q, PARITY]) + plans[q, FACTOR] * counter)
@@ -347,16 +345,16 @@ def _visit_near(
 
 
 @njit(nogil=True, cache=True)
-def _mark_nearest(kept, n_planes, n_words, flipped, wanted, marks):
+def _mark_nearest(kept, q, n_slots, n_planes, n_words, flipped, wanted, marks):
     """Mark the `wanted` lanes of nearest counters, with all ties, in marks[1].
 
     Returns whether there are so many, and the counter of the last of them.
     """
-    candidates, chosen = marks
+    candidates, chosen = marks[0], marks[1]
     flip, total = np.uint64(flipped), 0
-    for s in range(len(kept)):
+    for s in range(n_slots):
         for w in range(n_words):
-            candidates[s, w] = kept[s, n_planes * n_words + w]
+            candidates[s, w] = kept[q, s, n_planes * n_words + w]
             chosen[s, w] = np.uint64(0)
             total += popcount(candidates[s, w])
     if total < wanted:
@@ -364,29 +362,22 @@ def _mark_nearest(kept, n_planes, n_words, flipped, wanted, marks):
     counter = 0
     for p in range(n_planes - 1, -1, -1):
         nearer = 0
-        for s in range(len(kept)):
+        for s in range(n_slots):
             for w in range(n_words):
-                nearer += popcount(candidates[s, w] & (kept[s, p * n_words + w] ^ flip))
+                nearer += popcount(candidates[s, w] & (kept[q, s, p * n_words + w] ^ flip))
         enough = nearer >= wanted
         if not enough:
             wanted -= nearer
         counter |= (1 << p) if enough != (flipped != 0) else 0
-        for s in range(len(kept)):
+        for s in range(n_slots):
             for w in range(n_words):
-                near = candidates[s, w] & (kept[s, p * n_words + w] ^ flip)
+                near = candidates[s, w] & (kept[q, s, p * n_words + w] ^ flip)
                 if enough:
                     candidates[s, w] = near
                 else:
                     chosen[s, w] |= near
                     candidates[s, w] ^= near
-    for s in range(len(kept)):
+    for s in range(n_slots):
         for w in range(n_words):
             chosen[s, w] |= candidates[s, w]
     return True, counter
-
-
-@njit(nogil=True, cache=True)
-def _write(keys, held, k, n_levels, ids, out_distances, out_rows):
-    for q in range(len(ids)):
-        if held[q]:
-            held_keys.write_sorted(keys[q], held[q], k, n_levels, out_distances[ids[q]], out_rows[ids[q]])
