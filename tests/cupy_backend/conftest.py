@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
 import stand_in
 
-MODULES = ("device", "layout", "scanner", "search", "masks", "distances")
+MODULES = ("device", "layout", "scanner", "search", "masks", "distances", "projection", "similarity")
 
 #: Devices of which each takes another path: compute capability and bytes of shared memory of a block.
 DEVICES = {

@@ -41,6 +41,7 @@ class ndarray:
     strides = property(lambda self: self.values.strides)
     size = property(lambda self: self.values.size)
     ndim = property(lambda self: self.values.ndim)
+    flags = property(lambda self: self.values.flags)
     nbytes = property(lambda self: self.values.nbytes)
     T = property(lambda self: ndarray(self.values.T))
     data = property(lambda self: MemoryPointer(self.values))

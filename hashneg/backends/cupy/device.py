@@ -128,3 +128,17 @@ def memory(task: str, rows: int, row_bytes: int, other_bytes: int = 0) -> Iterat
 
 def filled(shape: Any, dtype: Any, value: int) -> Any:
     return cp.full(shape, value, np.dtype(dtype))
+
+
+def changed(x: Any, name: str) -> Any:
+    """An array that a kernel writes to: it has to be contiguous, since a copy would be lost."""
+    if not x.flags.c_contiguous:
+        raise ValueError(f"{name} is not C-contiguous, and the result is written to it")
+    return x
+
+
+def floats(x: Any) -> Any:
+    """Embeddings of any of the four types as float64 or float32; bfloat16 comes as its bits, uint16."""
+    if x.dtype == np.uint16:
+        return (x.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return x if x.dtype == np.float64 else x.astype(np.float32)
