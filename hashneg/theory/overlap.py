@@ -134,7 +134,8 @@ def find_cut(law: Law, angles: np.ndarray, weights: np.ndarray, pool: float, res
     share = ndtr(score)
     density = (weights / noise * np.exp(-(score**2) / 2)).sum(axis=1, keepdims=True) / math.sqrt(2 * math.pi)
     spread = (weights * share * (1 - share)).sum(axis=1, keepdims=True)
-    return Cut(high, np.divide(spread, density**2, out=np.zeros_like(high), where=density > 1e-9))
+    own = law.noise(np.clip(high * math.pi / law.n_bits, 0.0, math.pi), residual)  # where rows are sparse, no more
+    return Cut(high, np.minimum(spread / np.maximum(density, 1e-150) ** 2, own))
 
 
 def kept(law: Law, angles: np.ndarray, cut: Cut, residual: Any) -> np.ndarray:
