@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, str], str] = {
         "pair_scores": "similarity",
         "update_best": "similarity",
     }.items()
-    for backend in ("reference", "cpu", "numba_cuda")
+    for backend in ("reference", "cpu", "cupy", "numba_cuda")
 }
 #: Ids are on the host: batches are composed there, whatever device is searched on.
 TABLE |= {
@@ -42,12 +42,11 @@ TABLE |= {
     for backend in ("reference", "cpu")
 }
 
-_NEEDS = {"reference": "numpy", "cpu": "numba", "numba_cuda": "numba"}
+_NEEDS = {"reference": "numpy", "cpu": "numba", "cupy": "cupy", "numba_cuda": "numba"}
+_INSTALL = {"cupy": "hashneg[cuda12] or hashneg[cuda13]"}  # where the package has another name than the module
 _PREFERENCE = ("cpu", "reference")
-_ON_DEVICE = ("numba_cuda",)  # each has a module `device` with a function `why_missing`
-_ELSEWHERE = ("cupy",)  # names of the design that this version has no code for
-_NOT_HERE = "this version of hashneg has no such backend"
-_NAMES = ("auto", *_PREFERENCE, *_ON_DEVICE, *_ELSEWHERE)
+_ON_DEVICE = ("cupy", "numba_cuda")  # each has a module `device` with a function `why_missing`
+_NAMES = ("auto", *_PREFERENCE, *_ON_DEVICE)
 
 
 class Backend(NamedTuple):
@@ -64,7 +63,7 @@ def _why_missing(name: str) -> str:
     try:
         import_module(needed)
     except ModuleNotFoundError as error:
-        return f"needs {needed}, but {error.name} is not installed (pip install {error.name})"
+        return f"needs {needed}, but {error.name} is not installed (pip install {_INSTALL.get(needed, error.name)})"
     except Exception as error:  # numba refuses to be imported beside a NumPy that is too new for it
         return f"needs {needed}, which cannot be imported: {error}"
     return import_module(f"hashneg.backends.{name}.device").why_missing() if name in _ON_DEVICE else ""
@@ -84,8 +83,7 @@ def available() -> list[Backend]:
     >>> [b.name for b in hn.backends() if b.available][:2]
     ['cpu', 'reference']
     """
-    here = [Backend(name, not _why_missing(name), _why_missing(name)) for name in (*_PREFERENCE, *_ON_DEVICE)]
-    return here + [Backend(name, False, _NOT_HERE) for name in _ELSEWHERE]
+    return [Backend(name, not _why_missing(name), _why_missing(name)) for name in (*_PREFERENCE, *_ON_DEVICE)]
 
 
 @lru_cache(maxsize=1)
@@ -114,8 +112,6 @@ def choose_backend(backend: str = "auto") -> str:
         backend = checks.choice(os.environ.get(origin) or "auto", origin, _NAMES)
     if backend == "auto":
         return _automatic()
-    if backend in _ELSEWHERE:
-        raise RuntimeError(f"{origin}={backend!r}: {_NOT_HERE}; see hashneg.backends()")
     if why := _why_missing(backend):
         raise RuntimeError(f"{origin}={backend!r} {why}; see hashneg.backends()")
     return backend

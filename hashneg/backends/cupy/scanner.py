@@ -114,19 +114,20 @@ def scan(
         counts, *excluded,
     )  # fmt: skip
     if isinstance(layout, TensorLayout):
-        function = device.kernel("scan_mma", BLOCKS=layout.packed.words.shape[1] // 8, QUERY_TILES=query_tiles)
-        starts = layout.starts(queries.projected)
-        own = layout.packed.words, starts, queries.packed.words
-        device.launch(function, ceil(parts * slices / _TENSOR_WARPS), 32 * _TENSOR_WARPS, *own, *common)
+        device.launch(
+            device.kernel("scan_mma", BLOCKS=layout.packed.words.shape[1] // 8, QUERY_TILES=query_tiles),
+            ceil(parts * slices / _TENSOR_WARPS), 32 * _TENSOR_WARPS, layout.packed.words,
+            layout.starts(queries.projected), queries.packed.words, *common,
+        )  # fmt: skip
     else:
         assert queries.plans is not None
-        function = device.kernel(
-            "scan_sliced", PLANES=layout.counter_planes, WORDS=layout.lane_words, STAGED=int(layout.staged_bytes > 0)
-        )
         plans, lengths = queries.plans
-        own = layout.planes, plans, lengths, np.int32(plans.shape[1])
-        shared = layout.staged_bytes
-        device.launch(function, parts * slices, 32 * _SLICED_WARPS, *own, *common, shared=shared)
+        staged = layout.staged_bytes
+        device.launch(
+            device.kernel("scan_sliced", PLANES=layout.counter_planes, WORDS=layout.lane_words, STAGED=int(staged > 0)),
+            parts * slices, 32 * _SLICED_WARPS, layout.planes, plans, lengths, np.int32(plans.shape[1]), *common,
+            shared=staged,
+        )  # fmt: skip
     return Found(lists, counts, room, slices)
 
 
