@@ -12,10 +12,10 @@ from hashneg import arrays, checks, files
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import Projection
 from hashneg.codes import Codes, width_of
-from hashneg.quantize import itq, rotations
+from hashneg.quantize import given, itq, rotations
 from hashneg.quantize.sampling import RowSample
 
-ROTATIONS = ("orthogonal", "gaussian", "hadamard", "itq", "identity")
+ROTATIONS = ("orthogonal", "gaussian", "hadamard", "itq", "identity", "given")
 CENTERS = ("mean", "median", None)
 SAMPLE_ROWS = 16384  # for medians and ITQ; the standard error of a median's rank is then 0.4 %
 _PROBE_ROWS = 1024  # to notice constant bits where nothing else needs a sample
@@ -44,6 +44,7 @@ class BinaryQuantizer:
         d x n_bits multiplications; d is padded to a power of two.
         "itq": learned from a sample of the data, n_bits <= d.
         "identity": the embedding's own axes, n_bits == d.
+        ("given" is the name that a quantizer of `from_projection` carries.)
     center : {"mean", "median", None}
         What c_i is: the mean or the median of (R x)_i over the data, or 0.
     seed : int
@@ -110,6 +111,43 @@ class BinaryQuantizer:
         self._sample: RowSample | None = None
         self._projection: Projection | None = None
 
+    @classmethod
+    def from_projection(cls, matrix: Any, thresholds: Any = None) -> BinaryQuantizer:
+        """A quantizer of a projection of your own, for example a learned hash head: bit i is 1 where (W x)_i >= c_i.
+
+        It counts as fitted, and cannot be fitted to data. Mining L2-normalises embeddings before it quantizes them.
+
+        Parameters
+        ----------
+        matrix : array, float (n_bits, d)
+            W: the weight of a linear layer in the layout of PyTorch; Flax and Keras keep its transpose.
+        thresholds : array, float (n_bits,), optional
+            c: the negative of the layer's bias. 0 by default.
+
+        Returns
+        -------
+        BinaryQuantizer
+            Of n_bits bits, with ``rotation="given"`` and ``center=None``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays are no floats, do not fit, or hold NaN or infinity.
+
+        Examples
+        --------
+        >>> import numpy as np, hashneg as hn
+        >>> head = hn.BinaryQuantizer.from_projection(np.array([[1.0, 0.0], [1.0, -1.0]]), np.array([0.5, 0.0]))
+        >>> head.encode(np.array([[0.4, 0.1], [0.6, 0.9]])).to_signs()
+        array([[-1,  1],
+               [ 1, -1]], dtype=int8)
+        """
+        projection = given.projection(matrix, thresholds)
+        assert projection.matrix is not None
+        quantizer = cls(len(projection.matrix), rotation="given", center=None)
+        quantizer.dim, quantizer._projection = projection.matrix.shape[1], projection
+        return quantizer
+
     def fit(self, x: Any) -> BinaryQuantizer:
         """Learn the thresholds (and the rotation, for "itq") from all rows of `x`, forgetting earlier fits.
 
@@ -146,6 +184,8 @@ class BinaryQuantizer:
 
         Parameters, returns and errors are those of `fit`.
         """
+        if self.rotation == "given":
+            raise ValueError("a quantizer of from_projection has its matrix and thresholds, and is not fitted to data")
         rows = arrays.embeddings(x, "x")
         if len(rows) == 0:
             raise ValueError(f"x must have at least one row to fit on, got shape {rows.shape}")
@@ -252,7 +292,8 @@ class BinaryQuantizer:
         return quantizer
 
     def __repr__(self) -> str:
-        state = f"d={self.dim}, {self.n_seen} rows seen" if self.n_seen else "not fitted"
+        seen = "" if self.rotation == "given" else f", {self.n_seen} rows seen"
+        state = "not fitted" if self.dim is None else f"d={self.dim}{seen}"
         return (
             f"BinaryQuantizer({self.n_bits}, rotation={self.rotation!r}, center={self.center!r}, "
             f"seed={self.seed}; {state})"
