@@ -19,7 +19,7 @@ _SENTENCE_TRANSFORMERS_ROWS = 16384  # its default batch of queries
 
 #: (n_bits, rerank) in the order of the overlap they reach; more candidates cost less than more bits up to about 512.
 _RERANKED = (
-    (128, 2), (192, 2), (256, 2), (256, 3), (256, 4), (384, 4), (512, 4), (512, 6), (768, 6), (1024, 8), (2048, 8),
+    (128, 2), (192, 2), (256, 2), (256, 3), (256, 4), (384, 4), (512, 4), (512, 6), (768, 6), (768, 8), (1024, 8),
 )  # fmt: skip
 
 
@@ -101,7 +101,9 @@ def _hashneg(setup: Setup) -> Iterator[Method]:
     pairs = setup.choose(tiny=((64, 4),), quick=((256, 2), (256, 4), (512, 4), (768, 6)), default=_RERANKED)
     yield Method("hashneg, reranked", _nothing, reranked(1.0), [Bits(*pair) for pair in pairs])
     for probe in setup.choose(tiny=(), quick=(0.25,), default=(0.1, 0.25), full=(0.05, 0.1, 0.25, 0.5)):
-        pairs = setup.choose(quick=((256, 4),), default=((256, 2), (256, 4), (512, 4), (512, 8)), full=_RERANKED)
+        pairs = setup.choose(
+            quick=((256, 4),), default=((256, 2), (256, 4), (512, 4), (512, 8), (768, 8)), full=_RERANKED
+        )
         yield Method(f"hashneg, reranked, probe={probe:g}", _nothing, reranked(probe), [Bits(*p) for p in pairs])
 
 
