@@ -17,7 +17,7 @@ _TORCH_ROWS = 1024
 _SENTENCE_TRANSFORMERS_ROWS = 16384  # its default batch of queries
 
 
-#: (n_bits, rerank) in the order of the overlap they reach; more candidates cost less than more bits up to about 512.
+#: (n_bits, rerank) in the order of the overlap they reach, bits and candidates growing by turns.
 _RERANKED = (
     (128, 2), (192, 2), (256, 2), (256, 3), (256, 4), (384, 4), (512, 4), (512, 6), (768, 6), (768, 8), (1024, 8),
 )  # fmt: skip
