@@ -124,7 +124,7 @@ def _in_options(text: str) -> str:
 def _write(made: Any, path: Path) -> None:
     from hashneg.files import atomic_path
 
-    rows = [{key: None if value != value else value for key, value in asdict(row).items()} for row in made.rows]
+    rows = [asdict(row) for row in made.rows]
     choice = None if made.choice is None else {"n_bits": made.choice.n_bits, "rerank": made.choice.rerank}
     about = {
         "k": made.k,

@@ -37,9 +37,9 @@ class PlanRow:
         Share of queries whose nearest row is among the k returned, and its standard error.
     bytes : int
         Of the codes of n rows and of the layout that a search prepares from them.
-    seconds : float
+    seconds : float or None
         To encode, search and rerank on this machine: extrapolated from a run of a moment, and good to a factor of two.
-        NaN without calibration.
+        None without calibration.
     """
 
     n_bits: int
@@ -49,7 +49,7 @@ class PlanRow:
     recall: float
     recall_error: float
     bytes: int
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Plan:
             f"{row.overlap:.3f} ± {row.overlap_error:.3f}",
             f"{row.recall:.3f} ± {row.recall_error:.3f}",
             _size(row.bytes),
-            "-" if np.isnan(row.seconds) else _duration(row.seconds),
+            "-" if row.seconds is None else _duration(row.seconds),
         )
 
 
@@ -243,7 +243,7 @@ def _row(
         float(recall.mean()),
         float(recall.std() / len(recall) ** 0.5),
         2 * n * width_of(n_bits),
-        float("nan") if costs is None else costs.seconds(n_bits, pool, queries, n, rerank > 0),
+        None if costs is None else costs.seconds(n_bits, pool, queries, n, rerank > 0),
     )
 
 
@@ -259,7 +259,7 @@ def _chosen(rows: list[PlanRow], targets: dict[str, float]) -> PlanRow | None:
         return None
     if set(targets) == {"max_bytes"}:
         return max(enough, key=lambda row: row.overlap)
-    return min(enough, key=lambda row: (0.0 if np.isnan(row.seconds) else row.seconds, row.n_bits, row.rerank))
+    return min(enough, key=lambda row: (row.seconds or 0.0, row.n_bits, row.rerank))
 
 
 def _targets(overlap: float | None, recall: float | None, max_bytes: float | None) -> dict[str, float]:

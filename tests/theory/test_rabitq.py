@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import chance
 from helpers.frames import damaged, fitted, pairs
+from helpers.nested import nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
@@ -90,16 +91,6 @@ def test_the_variance_stated_is_that_of_the_bounds():
     projected, whole = theory.rabitq_variance(math.pi / 2, 64, 128), (math.pi / 2 - 1) / 64
     assert projected - whole == pytest.approx(1 / 64 - 1 / 128, rel=0.02)  # what the projection adds
     assert theory.rabitq_variance(1.0, 64, 64) < theory.cosine_variance(1.0, 64, 64)
-
-
-def nested(n=3000, d=64, seed=0):
-    """Clusters in clusters, as embeddings form them, around a common direction."""
-    rng = np.random.default_rng(seed)
-    rows = 0.8 * rng.standard_normal(d)
-    for level, groups in enumerate((5, 40, 300)):
-        rows = rows + 0.7**level * rng.standard_normal((groups, d))[rng.integers(0, groups, n)]
-    rows = rows + 0.4 * rng.standard_normal((n, d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.mark.parametrize("n_bits", [32, 64, 128])
