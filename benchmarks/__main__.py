@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import report, setup
 
-NAMES = ("search", "selfmine", "quantize", "job", "scaling", "latency", "memory")
+NAMES = ("search", "selfmine", "quantize", "job", "scaling", "latency", "memory", "overlap")
 RESULTS = Path(__file__).parent / "results"
 
 
