@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-import toolkit
+from benchmarks import toolkit
 from helpers.requirements import missing
 
 #: Kernel files with their macros, and the most registers that one of their kernels may take.
