@@ -4,16 +4,16 @@ Nothing is run. The kernels are compiled and disassembled; the instructions of t
 near enough takes are counted on the shortest way through the control flow; how many rows are near enough comes from
 simulated distances of random codes. A warp's instructions share four schedulers, and their results the pipes of a
 multiprocessor: the fullest of them gives the modelled time. The model assumes enough warps to hide all latency, loads
-that hit the cache, no exclusions, and no time between kernels.
+that hit the cache, no exclusions, and no time for the merges between rounds.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -191,13 +191,11 @@ def tensor_cost(architecture: int) -> Cost:
     flow = compile_scan("scan_mma.cu", "scan_mma", {"BLOCKS": 1, "QUERY_TILES": 4}, architecture)
     main = flow.find(r"\bBMMA", 16)[0]
     again = next(i for i in flow.find(r"\bBMMA") if i != main)
-    lines = flow.find(r"STS|SHFL")  # lines are looked at where the state of a query is written back
     tile = flow.round_trip(main)
     stores = [i for i in flow.find(r"\bSTG") if flow.way(again, i) is not None and flow.way(i, main) is not None]
     with_line = min((flow.round_trip(main, again, i) for i in stores), key=lambda way: flow.use(way).issued)
     store = next(i for i in with_line if i in stores)
     line = flow.round_trip(store, without=frozenset({main, again}))
-    assert lines
     hot = Use(*(a - b - c for a, b, c in zip(*(flow.use(w)._all() for w in (with_line, tile, line)), strict=True)))
     return Cost(flow.use(tile), 64, 32, hot, 16, flow.use(line))
 
@@ -207,9 +205,9 @@ def sliced_cost(architecture: int) -> Cost:
     planes = (N_BITS + 1).bit_length()
     macros = {"PLANES": planes, "WORDS": 2, "STAGED": 1}
     flow = compile_scan("scan_sliced.cu", "scan_sliced", macros, architecture)
-    long = next(i for i in flow.find(r"LDG.*\.128", 8) if flow.way(i, i) == [])
-    short = next(i for i in flow.find(r"LDG.*\.128", 2) if flow.way(i, i) == [] and i != long)
-    query = flow.round_trip(long, short, without=frozenset())
+    loops = [i for i in flow.find("LOP3", 30) if i in flow.next[i]]
+    long, short = sorted(loops, key=lambda i: -len(flow.blocks[i]))
+    query = flow.round_trip(long, short)
     per_long, per_short = flow.use([long]), flow.use([short])
     # half of the bits are set: on average 128 planes, of which what 32 does not divide is filled up to eights
     tile = flow.use(query) + per_long * (N_BITS / 64 - 0.5 - 1) + per_short * (2.0 - 1)
@@ -227,19 +225,24 @@ class Passing:
     lines: float
 
 
-def passing(n: int, k: int, tile_rows: int, queries: int = 24) -> list[Passing]:
+@cache
+def passing(n: int, k: int, tile_rows: int) -> list[Passing]:
     """What a search of n random codes does in its rounds, from simulated distances; see `search.steps`."""
     rng = np.random.default_rng(0)
     tiles = n // tile_rows
     rounds = search.steps(tiles, tile_rows, k)[:-1]  # the last round repeats failed guesses, which are rare
     scanned, lines = [0] * len(rounds), np.zeros(len(rounds))
+    queries = max(4, 10**7 // n)
     for _ in range(queries):
-        distances = rng.binomial(N_BITS, 0.5, tiles * tile_rows).astype(np.int16).reshape(tiles, tile_rows)
-        limit, held = N_BITS, np.empty(0, np.int16)
+        distances = np.zeros(tiles * tile_rows, np.uint16)
+        for _ in range(N_BITS // 64):
+            distances += np.bitwise_count(rng.integers(0, 2**64, len(distances), np.uint64))
+        distances = distances.reshape(tiles, tile_rows)
+        limit, held = N_BITS, np.empty(0, np.uint16)
         for number, step in enumerate(rounds):
             part = distances[step.round.first : step.round.last : step.round.step].reshape(-1, _WARP)
-            # the threshold leaves the parity out: a row one farther than the limit passes in half of all cases
-            coarse = part <= limit + (rng.random(part.shape) < 0.25)
+            # the threshold leaves the parity out: with every other limit, rows one farther pass too
+            coarse = part <= limit + int(rng.integers(2))
             scanned[number] = part.size
             lines[number] += coarse.any(axis=1).sum() / queries
             held = np.sort(np.concatenate([held, part[part <= limit]]))[: step.k]
@@ -250,8 +253,8 @@ def passing(n: int, k: int, tile_rows: int, queries: int = 24) -> list[Passing]:
     return [Passing(s, float(x)) for s, x in zip(scanned, lines, strict=True)]
 
 
-def modelled(cost: Cost, chip: Chip, n: int, k: int) -> tuple[float, str, float]:
-    """Comparisons a second, the pipe that limits, and the cycles of a multiprocessor for 1,000 comparisons."""
+def modelled(cost: Cost, chip: Chip, n: int, k: int) -> tuple[float, str]:
+    """Comparisons a second, and the pipe that limits them."""
     total = Use()
     for part in passing(n, k, cost.rows):
         tiles = part.scanned / cost.rows / cost.queries  # for each query
@@ -260,7 +263,7 @@ def modelled(cost: Cost, chip: Chip, n: int, k: int) -> tuple[float, str, float]
         hot = groups * (1 - (1 - share) ** cost.hot_queries)
         total += cost.tile * tiles + cost.hot * hot + cost.line * part.lines
     cycles, pipe = total.cycles(chip)
-    return n * chip.multiprocessors * chip.ghz * 1e9 / cycles, pipe, 1000 * cycles / n
+    return n * chip.multiprocessors * chip.ghz * 1e9 / cycles, pipe
 
 
 def steady(cost: Cost, chip: Chip) -> float:
@@ -271,15 +274,14 @@ def steady(cost: Cost, chip: Chip) -> float:
 def main() -> None:
     print(__doc__)
     for chip in CHIPS:
-        for name, cost in (("tensor", tensor_cost(chip.architecture)), ("sliced", sliced_cost(chip.architecture))):
-            pairs = cost.queries * cost.rows
-            shares = ", ".join(f"{v:.0f} {n}" for n, v in zip(Use.__dataclass_fields__, cost.tile._all(), strict=True) if v)
-            print(f"{chip.name}, {name}: {cost.queries} queries x {cost.rows} rows take {shares}")
-            print(f"    a tile with a row that passes: {cost.hot.issued:.0f} more; each line of 32 rows: {cost.line.issued:.0f}")
-            print(f"    {pairs / cost.tile.issued:.2f} comparisons an issue slot; modelled, no row passes: {steady(cost, chip):.2e}/s")
+        for name, cost in (("tensor core", tensor_cost(chip.architecture)), ("sliced", sliced_cost(chip.architecture))):
+            use = {pipe: round(value) for pipe, value in zip(Use.__dataclass_fields__, cost.tile._all(), strict=True)}
+            print(f"{chip.name}, {name}: {cost.queries} queries x {cost.rows} rows take {use}")
+            print(f"    where a row passes {cost.hot.issued:.0f} more, and {cost.line.issued:.0f} for its 32 rows")
+            print(f"    modelled, no row passes: {steady(cost, chip):.2e} comparisons/s")
             for n in (10**6, 10**7):
                 for k in (10, 100, 1000):
-                    speed, pipe, _ = modelled(cost, chip, n, k)
+                    speed, pipe = modelled(cost, chip, n, k)
                     print(f"    modelled, n = {n:.0e}, k = {k}: {speed:.2e} comparisons/s, limited by {pipe}")
 
 

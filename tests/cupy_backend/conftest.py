@@ -15,7 +15,7 @@ from helpers.requirements import missing
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]  # the modules beside this one; benchmarks
 
-import stand_in
+import stand_in  # noqa: E402
 
 MODULES = ("device", "layout", "scanner", "search", "masks", "distances", "projection", "similarity")
 

@@ -1,8 +1,8 @@
 // CUDA on the CPU, as far as hashneg's kernels use it: included before a .cu file, which is compiled as C++ unchanged.
 //
 // Every thread of a block is a fiber that runs until it has to wait for others, at a barrier or in a warp's exchange.
-// Blocks run one after the other. Fibers take turns by number, or in an order drawn anew for every turn from a seed:
-// what a kernel computes must not depend on it, and depends on it where a barrier is missing. Shared memory is filled
+// Blocks run one after the other. Fibers take turns by number; or, from a seed, in an order drawn anew for every turn
+// that leaves out half of the warps: what a kernel computes must not depend on it, and does where a barrier is missing. Shared memory is filled
 // with a pattern before a block starts. A thread that leaves while others wait for it, threads that wait for different
 // things, and partial warps are errors.
 
@@ -231,11 +231,12 @@ inline void fill_shared() {
 
 // ---- running a kernel
 
-inline bool advance(std::vector<int> &order) {  // give every thread that can run a turn
+inline bool advance(std::vector<int> &order, unsigned asleep) {  // give a turn to every thread that can run
     Machine &m = machine();
     bool moved = false;
     for (int number : order) {
         Thread &thread = m.threads[number];
+        if (asleep >> (number / WARP) & 1) continue;
         if (thread.state == IN_WARP && m.warps[number / WARP].generation != thread.generation) thread.state = READY;
         if (thread.state != READY) continue;
         moved = true;
@@ -267,7 +268,8 @@ inline void run_block(int count, std::mt19937 *random) {
     for (;;) {
         if (random)
             for (int i = count - 1; i > 0; i--) std::swap(order[i], order[(*random)() % (i + 1)]);
-        if (advance(order)) continue;
+        const unsigned asleep = random ? (*random)() : 0;  // half of the warps, so that others get ahead of them
+        if (advance(order, asleep) || (m.error.empty() && asleep && advance(order, 0))) continue;
         if (!m.error.empty()) return;
         int done = 0, waiting = 0;
         for (Thread &thread : m.threads) {

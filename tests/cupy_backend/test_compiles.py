@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks import toolkit
 from helpers.requirements import missing
+
+from benchmarks import toolkit
 
 #: Kernel files with their macros, and the most registers that one of their kernels may take.
 VARIANTS = [

@@ -13,6 +13,10 @@ struct Exclusions {
     const int *blocks;  // (n,): the block of a row
     i64 visited_width;
 
+    __device__ bool any() const {
+        return (u64)query_ids | (u64)query_labels | (u64)allow | (u64)visited | (u64)exclude;
+    }
+
     // Whether query q may not return a row. What a pointer of zero would tell is not excluded by.
     __device__ bool exclude_pair(i64 q, i64 row) const {
         if (query_ids && query_ids[q] == row) return true;

@@ -81,10 +81,10 @@ class TensorLayout:
         return ceil(len(self.packed) / TILE_ROWS)
 
     def starts(self, projected: bool) -> Any:
-        """What the accumulators start at, int32 (tiles * TILE_ROWS,)."""
+        """What the accumulators start at, int32 (2 * tiles * TILE_ROWS,): each pair of rows twice."""
         if projected not in self._starts:
             padded = self.tiles * TILE_ROWS
-            starts = device.empty((padded,), "int32")
+            starts = device.empty((2 * padded,), "int32")
             device.launch(
                 device.kernel("start_rows", "rows.cu"), ceil(padded / THREADS), THREADS, self.packed.ones,
                 device.NULL if self.alive is None else self.alive, np.int64(len(self.packed)), np.int64(padded),

@@ -19,12 +19,14 @@ extern "C" __global__ void pack_rows(const u8 *codes, i64 n, i64 width, int word
     ones[row] = count;
 }
 
-// starts (padded,): what the tensor core adds to; rows that are not alive, and the padding, can never be found.
+// starts (padded / 2, 4): what the tensor core adds to, of rows 2 i and 2 i + 1, twice, as its registers hold it; rows
+// that are not alive, and the padding, can never be found.
 extern "C" __global__ void start_rows(const int *ones, const u8 *alive, i64 n, i64 padded, int projected, int *starts) {
     const i64 row = thread_number();
     if (row >= padded) return;
-    if (row >= n || (alive && !alive[row])) starts[row] = DEAD;
-    else starts[row] = projected ? 0 : -(ones[row] >> 1);
+    const bool dead = row >= n || (alive && !alive[row]);
+    int *const place = starts + row / 2 * 4 + row % 2;
+    place[0] = place[2] = dead ? DEAD : projected ? 0 : -(ones[row] >> 1);
 }
 
 // planes (tiles, n_bits + 2 + counter_planes, 32 * lane_words): bit j of the rows of a tile in plane j; then zeros;

@@ -43,7 +43,7 @@ struct Scan {
         int far = 0;
         if (near) {
             far = metric.distance(query_ones[q], row_ones[row], v);
-            near = far <= limit && !exclusions.exclude_pair(q, row_offset + row);
+            near = far <= limit && !(exclusions.any() && exclusions.exclude_pair(q, row_offset + row));
         }
         const u32 kept = __ballot_sync(ALL_LANES, near);
         if (!kept) return;

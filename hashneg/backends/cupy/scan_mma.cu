@@ -23,19 +23,16 @@ struct Found {
     int count, limit;
 };
 
+// What a lane reads of codes of BLOCKS * 4 pairs of words: its pair of every block.
 struct Codes {
-    const uint2 *words;  // (n, BLOCKS, 4): pairs of words
-    __device__ uint2 pair(i64 row, int block) const { return words[(row * BLOCKS + block) * 4 + lane_id() % 4]; }
-};
-
-struct Queries {
-    Codes codes;
-    i64 first;
-    int nq;
-    __device__ uint4 fragment(int tile, int block) const {
-        const i64 upper = first + 16 * tile + lane_id() / 4;
-        const uint2 a = codes.pair(smaller(upper, nq - 1), block), b = codes.pair(smaller(upper + 8, nq - 1), block);
-        return uint4{a.x, b.x, a.y, b.y};
+    const uint2 *at;  // its pair of the first block of row lane / 4
+    __device__ Codes(const uint2 *words, i64 first_row) {
+        at = words + (first_row + lane_id() / 4) * BLOCKS * 4 + lane_id() % 4;
+    }
+    __device__ uint2 pair(int row, int block) const { return at[(row * BLOCKS + block) * 4]; }
+    __device__ uint4 queries(int tile, int block) const {  // rows 16 tile and 16 tile + 8 from here
+        const uint2 upper = pair(16 * tile, block), lower = pair(16 * tile + 8, block);
+        return uint4{upper.x, lower.x, upper.y, lower.y};
     }
 };
 
@@ -50,7 +47,7 @@ __device__ inline int largest(const int4 *sums, bool lower) {
 }
 
 extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
-    scan_mma(const uint2 *row_words, const int *starts, const uint2 *query_words, SCAN_PARAMETERS) {
+    scan_mma(const uint2 *row_words, const int4 *starts, const uint2 *query_words, SCAN_PARAMETERS) {
     __shared__ Found found[WARPS][QUERIES];
     __shared__ int thresholds[WARPS][QUERIES];
     __shared__ int stage[WARPS][16 * STRIDE];
@@ -72,14 +69,13 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
     __syncwarp();
     const bool busy = __any_sync(ALL_LANES, !idle);
 
-    const Codes rows{row_words};
-    const Queries queries{Codes{query_words}, first_query, nq};
+    const Codes queries(query_words, first_query);  // there are rows for whole tiles of queries
     uint4 own[RESIDENT ? QUERY_TILES : 1][RESIDENT ? BLOCKS : 1];
     if (RESIDENT) {
 #pragma unroll
         for (int m = 0; m < (RESIDENT ? QUERY_TILES : 1); m++)
 #pragma unroll
-            for (int block = 0; block < (RESIDENT ? BLOCKS : 1); block++) own[m][block] = queries.fragment(m, block);
+            for (int block = 0; block < (RESIDENT ? BLOCKS : 1); block++) own[m][block] = queries.queries(m, block);
     }
     int upper[QUERY_TILES], lower[QUERY_TILES];  // thresholds of this lane's two queries of each tile
 #pragma unroll
@@ -88,16 +84,12 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
         lower[m] = thresholds[warp][16 * m + group + 8];
     }
 
-    for (i64 i = 0; busy && i < tiles; i++) {
-        const i64 tile = scan.tile(slice, i);
-        if (tile >= last) break;
-        const i64 row = tile * ROWS;
+    const i64 end = busy ? smaller(last, scan.tile(slice, tiles)) : 0;
+    for (i64 tile = scan.tile(slice, 0); tile < end; tile += step) {
+        const Codes rows(row_words, tile * ROWS);
         int4 start[COLUMN_TILES];
 #pragma unroll
-        for (int j = 0; j < COLUMN_TILES; j++) {
-            const int2 two = *(const int2 *)(starts + row + 8 * j + 2 * member);
-            start[j] = int4{two.x, two.y, two.x, two.y};
-        }
+        for (int j = 0; j < COLUMN_TILES; j++) start[j] = starts[tile * (ROWS / 2) + 4 * j + member];
         u32 hot = 0;
         int4 sums[QUERY_TILES][COLUMN_TILES];
 #pragma unroll
@@ -108,10 +100,10 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
         for (int block = 0; block < BLOCKS; block++) {
             uint2 pairs[COLUMN_TILES];
 #pragma unroll
-            for (int j = 0; j < COLUMN_TILES; j++) pairs[j] = rows.pair(row + 8 * j + group, block);
+            for (int j = 0; j < COLUMN_TILES; j++) pairs[j] = rows.pair(8 * j, block);
 #pragma unroll
             for (int m = 0; m < QUERY_TILES; m++) {
-                const uint4 query = RESIDENT ? own[m][block] : queries.fragment(m, block);
+                const uint4 query = RESIDENT ? own[m][block] : queries.queries(m, block);
 #pragma unroll
                 for (int j = 0; j < COLUMN_TILES; j++) sums[m][j] = and_popcount(query, pairs[j], sums[m][j]);
             }
@@ -128,10 +120,10 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
             for (int j = 0; j < COLUMN_TILES; j++) again[j] = start[j];
 #pragma unroll 1
             for (int block = 0; block < BLOCKS; block++) {
-                const uint4 query = queries.fragment(m, block);
+                const uint4 query = queries.queries(m, block);
 #pragma unroll
                 for (int j = 0; j < COLUMN_TILES; j++)
-                    again[j] = and_popcount(query, rows.pair(row + 8 * j + group, block), again[j]);
+                    again[j] = and_popcount(query, rows.pair(8 * j, block), again[j]);
             }
             int *line = stage[warp] + group * STRIDE + 2 * member;
 #pragma unroll
@@ -148,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
                 const int v = stage[warp][line_number * STRIDE + lane];
                 Found state = found[warp][own_query];
                 const int q = first_query + own_query, old_limit = state.limit;
-                scan.offer(q, slice, row + lane, v, v >= thresholds[warp][own_query], state.count, state.limit);
+                scan.offer(q, slice, tile * ROWS + lane, v, v >= thresholds[warp][own_query], state.count, state.limit);
                 __syncwarp();  // every lane has read the state
                 if (lane == 0) {
                     found[warp][own_query] = state;

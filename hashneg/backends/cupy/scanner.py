@@ -48,7 +48,7 @@ class Queries:
     @classmethod
     def of(cls, codes: Any, layout: Layout, projected: bool) -> Queries:
         if isinstance(layout, TensorLayout):
-            return cls(pack(codes, layout.packed.words.shape[1]), projected)
+            return cls(pack(codes, layout.packed.words.shape[1], ceil(len(codes) / 64) * 64), projected)
         packed = pack(codes, ceil(layout.n_bits / 32))
         nq, width = len(codes), ceil(layout.n_bits / 8) * 8
         plans, lengths = device.empty((nq, width), "uint32"), device.empty((nq,), "int32")
