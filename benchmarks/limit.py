@@ -1,4 +1,7 @@
-"""How fast the counting kernel can be: operations and loads of a query and a block, against what the processor does."""
+"""How fast counting can be: operations and loads of a query and a block, against what the processor does.
+
+Every query is counted by itself here. That the queries of a tile share rows is the kernel's own merit.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from numba import njit
 
 from benchmarks.setup import cpu_facts
 from hashneg.backends.cpu.layout import planes_of
-from hashneg.backends.cpu.vectors import AVX512_WORDS, GROUP, LONG_GROUP, vector_words
+from hashneg.backends.cpu.vectors import AVX512_WORDS, vector_words
 
-_LONG_GROUP_PLANES = 7  # counters of fewer bits are filled by short groups only
+_GROUP = 32  # rows that pass on one carry to the planes above
 _STEPS = 20_000_000
 _CYCLES_A_STEP = 4  # a 64-bit multiplication takes three cycles, the addition that waits for it one
 
@@ -55,18 +58,12 @@ def limit(queries: np.ndarray, n_bits: int) -> Limit | None:
         return None
     ones = np.bitwise_count(queries).sum(axis=1, dtype=np.int64)
     rows = np.minimum(ones, n_bits - ones)
-    groups = -(-rows // GROUP)
     wide, planes = vector_words() == AVX512_WORDS, planes_of(n_bits)
     adder = 2 if wide else 5  # AVX-512 has an instruction for any function of three bits
-    long, short = np.divmod(groups, LONG_GROUP // GROUP) if planes >= _LONG_GROUP_PLANES else (0 * groups, groups)
-
-    def of_group(length: int) -> int:
-        """A tree of length-1 full adders, then its carry through the planes above, two operations each."""
-        return (length - 1) * adder + 2 * (planes - (length.bit_length() - 1))
-
+    carries = 2 * (planes - _GROUP.bit_length() + 1)  # through the planes above, two operations each
     compare = planes * (1 if wide else 4)
-    operations = long * of_group(LONG_GROUP) + short * of_group(GROUP) + compare
-    loads = groups * GROUP + 2 * planes  # the rows, the start values and the bits of the threshold
+    operations = rows * adder * (_GROUP - 1) / _GROUP + rows / _GROUP * carries + compare
+    loads = rows + 2 * planes  # the rows, the start values and the bits of the threshold
     return Limit(float(operations.mean()), float(loads.mean()), 64 * vector_words(), clock(), *units)
 
 

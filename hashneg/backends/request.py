@@ -74,10 +74,6 @@ class Exclusions:
             allow=self.allow if shared else cut(self.allow),
         )
 
-    def without_labels(self) -> Exclusions:
-        """The exclusions by ids and `allow` alone."""
-        return replace(self, query_labels=None, database_labels=None)
-
 
 @dataclass(frozen=True)
 class Search:

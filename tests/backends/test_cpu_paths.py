@@ -8,6 +8,7 @@ import hashneg as hn
 search = pytest.importorskip("hashneg.backends.cpu.search")
 layout = pytest.importorskip("hashneg.backends.cpu.layout")
 guess = pytest.importorskip("hashneg.backends.cpu.guess")
+tile = pytest.importorskip("hashneg.backends.cpu.tile")
 
 
 def random_codes(rng, n, n_bits):
@@ -67,8 +68,8 @@ def test_a_guess_that_is_too_low_is_searched_again(monkeypatch):
     step = 1024 // (64 * layout.vector_words())
     monkeypatch.setattr(guess, "sampled_blocks", lambda first, last: np.arange(first, last, step))
     scans = []
-    visit_in_order = search.visit.visit_in_order
-    monkeypatch.setattr(search.visit, "visit_in_order", lambda *args: (scans.append(1), visit_in_order(*args)))
+    visit_blocks = tile.visit.visit_blocks
+    monkeypatch.setattr(tile.visit, "visit_blocks", lambda *args: (scans.append(1), visit_blocks(*args)))
     rng = np.random.default_rng(0)
     near, far = np.zeros((512, 8), np.uint8), np.full((512, 8), 255, np.uint8)
     near[:, 0] = rng.integers(0, 256, 512)
@@ -95,7 +96,7 @@ def test_few_queries_share_the_database_among_threads(monkeypatch, threads, n_qu
 
 def test_small_buffers_are_compacted(monkeypatch):
     """Rows come ever closer, so that every row survives when it is seen."""
-    monkeypatch.setattr(search, "_TILE_BYTES", 1)
+    monkeypatch.setattr(tile, "_TILE_BYTES", 1)
     bits = np.triu(np.ones((3000, 3000), bool))[:, ::2]
     database = np.packbits(bits, axis=1, bitorder="little")[:, :64]
     assert_same(database, database[-3:], 7)

@@ -14,7 +14,7 @@ from hashneg.backends.cpu import selection
 from hashneg.backends.cpu.forest import BASE, FACTOR, FLIPPED, NEXT, PARITY, QUERY, TARGET
 from hashneg.backends.cpu.selection import ANY, LIMIT
 from hashneg.backends.cpu.vectors import kernel, load64, lowest_bit, popcount
-from hashneg.backends.cpu.visit import aim_all, run_node, start_of
+from hashneg.backends.cpu.visit import FAR, aim_all, run_node, start_of
 
 _BLOCKS_A_SAMPLE = 24  # one block of so many is sampled
 _MOST_SAMPLED = 32
@@ -38,9 +38,12 @@ def rank_to_guess(k: int, n_sampled: int, n_blocks: int) -> int:
 
 @kernel
 def guess_limits(
-    planes, words, blocks, sample, n_bits, nodes, offsets, plans, slots, masks, rank, state, kept, marks, limits,
+    planes, words, blocks, sample, gaps, n_bits, nodes, offsets, plans, slots, masks, order, rank, state, kept, marks,
+    limits,
 ):  # fmt: skip
     """Lower the limits of the queries to the distance of the allowed row of a rank in the sample.
+
+    Query q passes over block sample[s] where gaps[q, s] is `FAR`, if there are gaps.
 
     `kept`, uint64 (nq, sampled, (planes + 1) * words), and `marks`, uint64 (2, sampled * words), are scratch. The
     limits in `state` are lost.
@@ -63,7 +66,7 @@ def guess_limits(
                 i = nodes[i, NEXT]
                 continue
             q = nodes[i, QUERY]
-            if q >= 0:
+            if q >= 0 and not (gaps.shape[1] and gaps[q, s] == FAR):
                 found_at = slots_at + 8 * nodes[i, TARGET] * slot_words
                 for w in range(slot_words):
                     kept[q, s, w] = load64(found_at + 8 * w)
@@ -74,7 +77,7 @@ def guess_limits(
             enough, value = _nearest(kept, q, len(planes), n_words, plans[q, FLIPPED], wanted, marks)
             if not enough:
                 break
-            if not masks[ANY] or _allowed(masks, q, sample, n_words, marks[1]) >= rank:
+            if not masks[ANY] or _allowed(masks, q, sample, order, n_words, marks[1]) >= rank:
                 limits[q] = min(limits[q], plans[q, BASE] + max(0, plans[q, PARITY]) + plans[q, FACTOR] * value)
                 break
             wanted *= 4
@@ -123,15 +126,15 @@ def _nearest(kept, q, n_planes, n_words, flipped, wanted, marks):
 
 
 @kernel
-def _allowed(masks, q, sample, n_words, chosen):
+def _allowed(masks, q, sample, order, n_words, chosen):
     """How many of the marked lanes are not excluded."""
     count = 0
     for s in range(len(sample)):
         for w in range(n_words):
             lanes = chosen[s * n_words + w]
             while lanes:
-                row = (sample[s] * n_words + w) * 64 + lowest_bit(lanes)
+                position = (sample[s] * n_words + w) * 64 + lowest_bit(lanes)
                 lanes &= lanes - np.uint64(1)
-                if not selection.is_excluded(masks, q, row):
+                if not selection.is_excluded(masks, q, order[position] if len(order) else position):
                     count += 1
     return count

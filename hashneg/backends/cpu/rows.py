@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from hashneg.backends.cpu import selection
-from hashneg.backends.cpu.selection import HELD, LIMIT
+from hashneg.backends.cpu.selection import HELD, LIMIT, Masks
 from hashneg.backends.cpu.vectors import inlined_kernel, kernel, load8, load64, popcount
+from hashneg.backends.request import Database, Search
 
+_MOST_UNROLLED = 256  # bytes of a code whose loop is unrolled
 _ROWS_AT_ONCE = 2048  # they stay in the cache for all queries
 
 
 def words_of(width: int) -> tuple[int, ...]:
-    """A tuple whose length tells the compiler how many whole words a code of `width` bytes has."""
-    return (0,) * (width // 8)
+    """A tuple whose length tells the compiler how many whole words a code of `width` bytes has; empty for many."""
+    return (0,) * (width // 8) if width <= _MOST_UNROLLED else ()
 
 
 def tuple_if(condition: bool) -> tuple[int, ...]:
@@ -28,10 +30,11 @@ def distance_at(a, b, words, width, projected):
     `words` and `projected` are `words_of(width)` and `tuple_if(metric == "projected")`.
     """
     total = 0
-    for j in range(len(words)):
+    n_words = len(words) if len(words) else width // 8
+    for j in range(n_words):
         total += _differing(load64(a + 8 * j), load64(b + 8 * j), projected)
-    left = width - 8 * len(words)
-    if left and len(words):  # the last eight bytes, less what was counted
+    left = width - 8 * n_words
+    if left and n_words:  # the last eight bytes, less what was counted
         last, counted = width - 8, np.uint64(64 - 8 * left)
         total += _differing(load64(a + last) >> counted, load64(b + last) >> counted, projected)
     elif left:
@@ -45,8 +48,33 @@ def _differing(a, b, projected):
     return popcount(a & ~b) if len(projected) else popcount(a ^ b)
 
 
+def select_rows(
+    database: Database,
+    share: slice,
+    queries: np.ndarray,
+    search: Search,
+    k: int,
+    room: int,
+    out_distances: np.ndarray,
+    out_rows: np.ndarray,
+) -> None:
+    """Write the k best rows of a share of the database by (distance, row), padded."""
+    n, codes, queries = len(queries), database.codes, np.ascontiguousarray(queries)
+    masks = Masks(search.exclusions)
+    alive = np.empty(0, bool) if database.alive is None else database.alive
+    state, histograms = np.empty((n, selection.STATE), np.int64), np.empty((n, search.n_bits + 1), np.int32)
+    selection.start(state, histograms, np.full(n, search.max_distance))
+    begins, distances, rows = np.arange(n) * room, np.empty(n * room, np.int32), np.empty(n * room, np.int64)
+    _scan_rows(
+        codes.ctypes.data, words_of(codes.shape[1]), codes.shape[1], share.start, share.stop, queries,
+        tuple_if(search.metric == "projected"), alive, masks.table, k, state, histograms, begins, room, distances,
+        rows,
+    )  # fmt: skip
+    selection.finish(state, distances, rows, begins, k, True, search.n_bits + 1, out_distances, out_rows)
+
+
 @kernel
-def scan_rows(
+def _scan_rows(
     codes_at, words, width, first, last, queries, projected, alive, masks, k, state, histograms, begins, room,
     distances, rows,
 ):  # fmt: skip

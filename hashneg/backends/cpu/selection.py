@@ -21,6 +21,8 @@ HELD = 3  # rows in the buffer
 ACCEPTED = 4  # rows ever accepted
 STATE = 5
 
+_MOST_INSERTED = 32  # more rows at a distance are sorted by a call, which costs as much as inserting so many
+
 # Columns of the addresses of exclusions
 QUERY_IDS, QUERY_LABELS, DATABASE_LABELS, EXCLUDE, EXCLUDE_WIDTH, ALLOW, ALLOW_STRIDE, ALLOW_PACKED, ANY = range(9)
 
@@ -125,17 +127,22 @@ def accept(state, histograms, q, distances, rows, begin, k, in_order, distance, 
 
 @kernel
 def compact(state, q, distances, rows, begin, k, in_order):
-    """Drop what is not among the k best; what stays keeps its order of arrival."""
+    """Drop what is not among the k best; in order, what stays keeps its order of arrival."""
     inner, end = state[q, INNER], begin + state[q, HELD]
     ties_wanted = k - state[q, BELOW]
-    last_tie = np.int64(2**62)
-    if not in_order:  # the lower indices win, whenever they came
-        last_tie = _last_tie(distances, rows, begin, end, inner + 1, ties_wanted)
+    if not in_order:
+        kept = _to_front(distances, rows, begin, end, inner)
+        ties_end = _to_front(distances, rows, kept, end, inner + 1)
+        if ties_end - kept > ties_wanted:  # the lower indices win, whenever they came
+            _lowest_to_front(rows, kept, ties_end, ties_wanted)
+            ties_end = kept + ties_wanted
+        state[q, HELD] = ties_end - begin
+        return
     kept = begin
     for i in range(begin, end):
         distance = distances[i]
         if distance == inner + 1:
-            if ties_wanted == 0 or rows[i] > last_tie:
+            if ties_wanted == 0:
                 continue
             ties_wanted -= 1
         elif distance > inner:
@@ -147,48 +154,87 @@ def compact(state, q, distances, rows, begin, k, in_order):
 
 
 @kernel
-def _last_tie(distances, rows, begin, end, distance, wanted):
-    """The largest of the `wanted` lowest rows at a distance; by bisection, for it must not allocate."""
-    low, high = np.int64(-1), np.int64(2**62)  # the rows up to `low` are too few, those up to `high` enough
-    while high - low > 1 and wanted:
-        middle = (low + high) // 2
-        count = 0
-        for i in range(begin, end):
-            count += distances[i] == distance and rows[i] <= middle
-        if count < wanted:
-            low = middle
+def _to_front(distances, rows, begin, end, most):
+    """Swap the entries within a distance to the front; returns where they end."""
+    front = begin
+    for i in range(begin, end):
+        if distances[i] <= most:
+            distances[i], distances[front] = distances[front], distances[i]
+            rows[i], rows[front] = rows[front], rows[i]
+            front += 1
+    return front
+
+
+@kernel
+def _lowest_to_front(rows, begin, end, wanted):
+    """Quickselect: swap the `wanted` lowest rows, all different, to the front."""
+    target = begin + wanted
+    while end - begin > 1:
+        pivot = rows[(begin + end) // 2]
+        low, high = begin, end - 1
+        while low <= high:
+            while rows[low] < pivot:
+                low += 1
+            while rows[high] > pivot:
+                high -= 1
+            if low <= high:
+                rows[low], rows[high] = rows[high], rows[low]
+                low += 1
+                high -= 1
+        if target <= high:
+            end = high + 1
+        elif target > low:
+            begin = low
         else:
-            high = middle
-    return high
+            break
 
 
 @njit(nogil=True, cache=True)
 def finish(state, distances, rows, begins, k, in_order, n_levels, out_distances, out_rows):
     """Write the k best of every query by (distance, row), padded."""
+    ends = np.zeros(n_levels + 1, np.int64)
     for q in range(len(state)):
         compact(state, q, distances, rows, begins[q], k, in_order)
         held = state[q, HELD]
-        part = slice(begins[q], begins[q] + held)
-        sort_by_distance(distances[part], rows[part], in_order, n_levels, out_distances[q], out_rows[q])
+        _sort(distances, rows, begins[q], held, in_order, ends, out_distances[q], out_rows[q])
         out_distances[q, held:] = NO_DISTANCE
         out_rows[q, held:] = NO_INDEX
 
 
 @njit(nogil=True, cache=True)
 def sort_by_distance(distances, rows, in_order, n_levels, out_distances, out_rows):
-    """Counting sort by distance, stable; rows that did not come by ascending index are sorted among ties."""
-    ends = np.zeros(n_levels + 1, np.int64)
-    for distance in distances:
-        ends[distance + 1] += 1
-    for level in range(n_levels):
+    """Sort rows by (distance, row)."""
+    _sort(distances, rows, 0, len(rows), in_order, np.zeros(n_levels + 1, np.int64), out_distances, out_rows)
+
+
+@njit(nogil=True, cache=True)
+def _sort(distances, rows, begin, count, in_order, ends, out_distances, out_rows):
+    """Counting sort by distance, stable; rows that did not come by ascending index are sorted among ties.
+
+    `ends`, int64 (levels + 1,), is scratch, of zeros before and after.
+    """
+    lowest, highest = len(ends) - 1, -1
+    for i in range(begin, begin + count):
+        ends[distances[i] + 1] += 1
+        lowest, highest = min(lowest, distances[i]), max(highest, distances[i])
+    for level in range(lowest, highest + 1):
         ends[level + 1] += ends[level]
-    places = ends[:n_levels].copy()
-    for i in range(len(distances)):
-        place = places[distances[i]]
-        places[distances[i]] = place + 1
+    for i in range(begin, begin + count):  # ends[level] is now where the next row at this distance goes
+        place = ends[distances[i]]
+        ends[distances[i]] = place + 1
         out_distances[place] = distances[i]
         out_rows[place] = rows[i]
-    if not in_order:
-        for level in range(n_levels):
-            if ends[level + 1] - ends[level] > 1:
-                out_rows[ends[level] : ends[level + 1]].sort()
+    first = 0
+    for level in range(lowest, highest + 1):
+        last = ends[level]
+        if last - first > _MOST_INSERTED and not in_order:
+            out_rows[first:last].sort()
+        elif not in_order:
+            for i in range(first + 1, last):
+                row, place = out_rows[i], i
+                while place > first and out_rows[place - 1] > row:
+                    out_rows[place] = out_rows[place - 1]
+                    place -= 1
+                out_rows[place] = row
+        first = last
+    ends[lowest : highest + 2] = 0

@@ -22,10 +22,6 @@ from numba.extending import intrinsic
 kernel = numba.njit(nogil=True, cache=True, _nrt=False)
 inlined_kernel = numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)
 
-GROUP = 16  # rows counted by one step of the short loop
-LONG_GROUP = 64  # and of the long one, which passes on a quarter of the carries
-_LONG_GROUP_PLANES = 7
-
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 # truth tables of a ^ b ^ c, of "two of three", and of the carry of two bits and a third that gave this sum
 _SUM, _MAJORITY, _CARRY = 0x96, 0xE8, 0xD4
@@ -113,125 +109,6 @@ def lowest_bit(typingctx, word):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def count_and_compare(
-    typingctx, planes, words, offsets, block, start, keep_start, chosen, n_groups, levels, equal, valid, flip, scratch
-):
-    """Count chosen rows of a block for all its lanes at once, and mark the lanes that reach a threshold.
-
-    Lane l is a code: bit l of row j is bit j of that code. Counters are bit-sliced too: plane p holds bit p
-    of every lane's counter. Rows are added by carry-save adders, in registers. Returns 1 and writes the
-    counters and the marks to `scratch` if any lane is marked, else returns 0.
-
-    Parameters
-    ----------
-    planes, words : tuples
-        Their lengths, known when the kernel is compiled, are the bits of a counter and the words of a row.
-    offsets : array of row offsets, in words; only its dtype matters
-    block, start, chosen : addresses
-        Row 0 of the block; the planes to start from; the offsets of the rows to count.
-    keep_start : int64
-        All ones to start from the planes at `start`, 0 to start from zero.
-    n_groups : int64
-        Groups of 16 offsets.
-    levels : address of int64 (planes,)
-        The threshold, one word for each bit: 0 where the bit is 1, all ones where it is 0.
-    equal, valid : addresses
-        A row that is 1 where the threshold itself is enough and 0 where more is needed (address 0 for "enough
-        everywhere"); a row that is 1 for the lanes to consider.
-    flip : int64
-        All ones to mark the lanes that stay below the threshold, 0 otherwise.
-    scratch : address
-        Room for the counters, and behind them the marks.
-    """
-    n_planes, n_words, index_bits = planes.count, words.count, offsets.dtype.bitwidth
-
-    def codegen(context, builder, signature, args):
-        emit = Emitter(builder, n_words)
-        block_at, start_at, keep, chosen_at, groups, levels_at, equal_at, valid_at, flipped, scratch_at = args[3:]
-        block_words = builder.inttoptr(block_at, _I64.as_pointer())
-        row_offsets = builder.inttoptr(chosen_at, ir.IntType(index_bits).as_pointer())
-        start_rows, kept = emit.pointer(start_at), emit.splat(keep)
-        counters = [builder.and_(emit.load(start_rows, p), kept) for p in range(n_planes)]
-
-        def load_row(place):
-            offset = builder.zext(builder.load(builder.gep(row_offsets, [place])), _I64)
-            row = builder.bitcast(builder.gep(block_words, [offset]), emit.vector.as_pointer())
-            return builder.load(row, align=8)
-
-        def add_groups(counters, first, last, length):
-            """Loop over groups first..last-1 of `length` offsets."""
-
-            def body(number, counters):
-                counters = list(counters)
-                base = builder.mul(number, _I64(length))
-                place = iter(range(length))
-
-                def carry_into(level):
-                    """A vector of weight 2**level, made of the next 2**level rows."""
-                    if level == 0:
-                        return load_row(builder.add(base, _I64(next(place))))
-                    a, b = carry_into(level - 1), carry_into(level - 1)
-                    counters[level - 1], carry = emit.full_adder(counters[level - 1], a, b)
-                    return carry
-
-                level = length.bit_length() - 1
-                carry = carry_into(level)
-                for p in range(level, n_planes):
-                    total = builder.xor(counters[p], carry)
-                    carry = builder.and_(counters[p], carry)
-                    counters[p] = total
-                return counters
-
-            return counted_loop(builder, first, last, counters, body)
-
-        per_long = LONG_GROUP // GROUP if n_planes >= _LONG_GROUP_PLANES else 1
-        if per_long > 1:
-            long_groups = builder.udiv(groups, _I64(per_long))
-            counters = add_groups(counters, _I64(0), long_groups, LONG_GROUP)
-            counters = add_groups(counters, builder.mul(long_groups, _I64(per_long)), groups, GROUP)
-        else:
-            counters = add_groups(counters, _I64(0), groups, GROUP)
-
-        everywhere = builder.icmp_unsigned("==", equal_at, _I64(0))
-        safe_at = builder.select(everywhere, valid_at, equal_at)
-        reached = builder.or_(
-            emit.load(emit.pointer(safe_at), 0), emit.splat(builder.select(everywhere, _I64(-1), _I64(0)))
-        )
-        level_words = builder.inttoptr(levels_at, _I64.as_pointer())
-        for p, counter in enumerate(counters):  # from the low bit: a higher one overrules
-            lower = emit.splat(builder.load(builder.gep(level_words, [_I64(p)])))
-            reached = emit.majority(counter, reached, lower)
-        marks = builder.and_(builder.xor(reached, emit.splat(flipped)), emit.load(emit.pointer(valid_at), 0))
-        some = builder.icmp_unsigned("!=", emit.words_in_use(marks), _I64(0))
-        with builder.if_then(some, likely=False):
-            out = emit.pointer(scratch_at)
-            for p, vector in enumerate([*counters, marks]):
-                emit.store(out, p, vector)
-        return builder.zext(some, _I64)
-
-    at, number = types.intp, types.int64
-    arguments = [planes, words, offsets, at, at, number, at, number, at, at, at, number, at]
-    return types.int64(*arguments), codegen
-
-
-@intrinsic
-def lane_counter(typingctx, planes, words, scratch, word, bit):
-    """The counter of one lane, int64, gathered from its planes."""
-
-    def codegen(context, builder, signature, args):
-        scratch_at, word, bit = args[2:]
-        first = builder.gep(builder.inttoptr(scratch_at, _I64.as_pointer()), [word])
-        value = _I64(0)
-        for p in range(planes.count):
-            plane = builder.load(builder.gep(first, [_I64(p * words.count)]))
-            one = builder.and_(builder.lshr(plane, bit), _I64(1))
-            value = builder.or_(value, builder.shl(one, _I64(p)))
-        return value
-
-    return types.int64(planes, words, types.intp, types.int64, types.int64), codegen
 
 
 class Emitter:

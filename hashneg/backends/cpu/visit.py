@@ -34,6 +34,8 @@ from hashneg.backends.request import Search
 # What is done with a survivor
 SELECT, COUNT, COLLECT = range(3)
 
+FAR = 1 << 30  # instead of the distance to a block that a query passes over
+
 # What a program has done so far: nodes run, rows added, survivors seen
 NODES_RUN, ROWS_ADDED, SURVIVORS = range(3)
 
@@ -104,78 +106,73 @@ def start_of(planes, words, even_at, slots_at, plans):
 
 
 @kernel
-def visit_block(
-    planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, work, masks, order, k, in_order, mode,
-    state, histograms, begins, room, distances, rows,
+def visit_blocks(
+    planes, words, blocks, numbers, gaps, n_bits, nodes, offsets, plans, slots, work, masks, order, k, mode, state,
+    histograms, begins, room, distances, rows,
 ):  # fmt: skip
-    """Run the program of a tile on block b, and meanwhile fetch the rows of the next block, if any, from memory."""
+    """Run the program of a tile on some blocks, and meanwhile fetch the rows of the next one from memory.
+
+    Query q passes over block numbers[i] where gaps[q, i] is `FAR`, if there are gaps. Without an `order` the numbers
+    must ascend.
+    """
+    blocks_at, nodes_at = np.intp(blocks.ctypes.data), np.intp(nodes.ctypes.data)
     slots_at, offsets_at = np.intp(slots.ctypes.data), np.intp(offsets.ctypes.data)
-    nodes_at = np.intp(nodes.ctypes.data)
-    even_at = block_at + (n_bits + 1) * 8 * len(words)
-    start_at = start_of(planes, words, even_at, slots_at, plans)
-    i, n_nodes, node_bytes = 0, len(nodes), 8 * nodes.shape[1]
     row_bytes = 8 * len(words)
-    fetched, fetch_bytes = next_at, (n_bits // n_nodes + 1) * row_bytes
-    while i < n_nodes:
-        if next_at and fetched < next_at + n_bits * row_bytes:
-            for line in range(fetched, fetched + fetch_bytes, 64):
-                prefetch_into_l2(line)
-            fetched += fetch_bytes
-        node_at = nodes_at + i * node_bytes
-        work[NODES_RUN] += 1
-        work[ROWS_ADDED] += field(node_at, ROWS)
-        marked = run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at)
-        if not marked:
-            i = field(node_at, NEXT)
-            continue
-        q, target = nodes[i, QUERY], nodes[i, TARGET]
-        i += 1
-        if q < 0:
-            continue
-        work[SURVIVORS] += 1
-        limit = state[q, LIMIT]
-        if mode == SELECT and state[q, HELD] > room - 64 * len(words):
-            selection.compact(state, q, distances, rows, begins[q], k, in_order)
-        _take_survivors(
-            planes, words, block_at, b, n_bits, plans, q, masks, order, k, in_order, mode, state, histograms,
-            begins[q], distances, rows, marked,
-            slots_at + target * (len(planes) + 1) * 8 * len(words),
-        )  # fmt: skip
-        if state[q, LIMIT] != limit:
-            forest.aim(nodes, plans, q, state[q, LIMIT], n_bits)
-            above = nodes[plans[q, LEAF], PARENT]
-            while above >= 0 and forest.settle(nodes, above):
-                above = nodes[above, PARENT]
-
-
-@kernel
-def visit_in_order(
-    planes, words, blocks, first_block, last_block, n_bits, nodes, offsets, plans, slots, work, masks, order, k, mode,
-    state, histograms, begins, room, distances, rows,
-):  # fmt: skip
-    """Visit the blocks first_block..last_block-1, in index order."""
-    blocks_at = np.intp(blocks.ctypes.data)
-    block_bytes = blocks.shape[1] * 8 * len(words)
+    block_bytes, node_bytes = blocks.shape[1] * row_bytes, 8 * nodes.shape[1]
+    slot_bytes = (len(planes) + 1) * row_bytes
+    n_nodes, in_order = len(nodes), len(order) == 0
+    fetch_bytes = (n_bits // n_nodes + 1) * row_bytes
     aim_all(nodes, plans, state, n_bits)
-    for b in range(first_block, last_block):
+    for visited in range(len(numbers)):
+        b = numbers[visited]
         block_at = blocks_at + b * block_bytes
-        next_at = block_at + block_bytes if b + 1 < last_block else np.intp(0)
-        visit_block(
-            planes, words, block_at, next_at, b, n_bits, nodes, offsets, plans, slots, work, masks, order, k, True,
-            mode, state, histograms, begins, room, distances, rows,
-        )  # fmt: skip
+        even_at = block_at + (n_bits + 1) * row_bytes
+        start_at = start_of(planes, words, even_at, slots_at, plans)
+        fetched = fetched_all = np.intp(0)
+        if visited + 1 < len(numbers):
+            fetched = blocks_at + numbers[visited + 1] * block_bytes
+            fetched_all = fetched + n_bits * row_bytes
+        i = 0
+        while i < n_nodes:
+            if fetched < fetched_all:
+                for line in range(fetched, fetched + fetch_bytes, 64):
+                    prefetch_into_l2(line)
+                fetched += fetch_bytes
+            node_at = nodes_at + i * node_bytes
+            work[NODES_RUN] += 1
+            work[ROWS_ADDED] += field(node_at, ROWS)
+            marked = run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at)
+            if not marked:
+                i = field(node_at, NEXT)
+                continue
+            q, found_at = field(node_at, QUERY), slots_at + field(node_at, TARGET) * slot_bytes
+            i += 1
+            if q < 0 or (gaps.shape[1] and gaps[q, visited] == FAR):
+                continue
+            work[SURVIVORS] += 1
+            limit = state[q, LIMIT]
+            if mode == SELECT and state[q, HELD] > room - 64 * len(words):
+                selection.compact(state, q, distances, rows, begins[q], k, in_order)
+            _take_survivors(
+                planes, words, even_at, b, plans, q, masks, order, k, in_order, mode, state, histograms, begins[q],
+                distances, rows, marked, found_at,
+            )  # fmt: skip
+            if state[q, LIMIT] != limit:
+                forest.aim(nodes, plans, q, state[q, LIMIT], n_bits)
+                above = nodes[plans[q, LEAF], PARENT]
+                while above >= 0 and forest.settle(nodes, above):
+                    above = nodes[above, PARENT]
 
 
 @inlined_kernel
 def _take_survivors(
-    planes, words, block_at, b, n_bits, plans, q, masks, order, k, in_order, mode, state, histograms, begin, distances,
-    rows, marked, found_at,
+    planes, words, even_at, b, plans, q, masks, order, k, in_order, mode, state, histograms, begin, distances, rows,
+    marked, found_at,
 ):  # fmt: skip
     """Hand the marked lanes of block b to the selection, unless they are excluded."""
     n_words = len(words)
     base, parity, factor = plans[q, BASE], plans[q, PARITY], plans[q, FACTOR]
     marks_at = found_at + 8 * len(planes) * n_words
-    even_at = block_at + 8 * (n_bits + 1) * n_words
     words_left = np.uint64(marked)
     while words_left:
         w = lowest_bit(words_left)
