@@ -231,7 +231,7 @@ inline void fill_shared() {
 
 // ---- running a kernel
 
-inline bool advance(std::vector<int> &order, unsigned asleep) {  // give a turn to every thread that can run
+inline bool give_turns(std::vector<int> &order, unsigned asleep) {  // give a turn to every thread that can run
     Machine &m = machine();
     bool moved = false;
     for (int number : order) {
@@ -269,7 +269,7 @@ inline void run_block(int count, std::mt19937 *random) {
         if (random)
             for (int i = count - 1; i > 0; i--) std::swap(order[i], order[(*random)() % (i + 1)]);
         const unsigned asleep = random ? (*random)() : 0;  // half of the warps, so that others get ahead of them
-        if (advance(order, asleep) || (m.error.empty() && asleep && advance(order, 0))) continue;
+        if (give_turns(order, asleep) || (m.error.empty() && asleep && give_turns(order, 0u))) continue;
         if (!m.error.empty()) return;
         int done = 0, waiting = 0;
         for (Thread &thread : m.threads) {

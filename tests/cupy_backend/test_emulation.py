@@ -98,8 +98,8 @@ def test_matrix_fragments_lie_as_the_ptx_isa_says(gpu):
 
 
 FAULTS = {
-    "barrier of a line": ("scan_mma.cu", "__syncwarp();  // every lane has read the state", ""),
-    "barrier of a scan": ("merge.cu", "        __syncthreads();  // the next call writes to `totals`\n", ""),
+    "barrier of a warp": ("merge.cu", "__syncwarp();  // every lane has read its bin", ""),
+    "barrier of a block": ("merge.cu", "        __syncthreads();  // the next call writes to `totals`\n", ""),
     "tie": ("merge.cu", "place_among_ties < ties", "place_among_ties <= ties"),
     "parity": ("scan_mma.cu", "(row_ones & 1)", "0"),
 }
