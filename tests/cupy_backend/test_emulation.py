@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.search_problems import brute_force_topk
-from searches import request as search_request
-from searches import topk
-from test_emulated_search import problem_of
 
 NULL = np.uintp(0)
 
@@ -95,34 +91,3 @@ def test_matrix_fragments_lie_as_the_ptx_isa_says(gpu):
     a, b = words[:128].reshape(16, 1, 8), words[128:].reshape(1, 8, 8)
     start = np.block([[np.tile([1, 20], (8, 4))], [np.tile([300, 4000], (8, 4))]])
     np.testing.assert_array_equal(out.get(), np.bitwise_count(a & b).sum(axis=2, dtype=int) + start)
-
-
-FAULTS = {
-    "barrier of a warp": ("merge.cu", "__syncwarp();  // every lane has read its bin", ""),
-    "barrier of a block": ("merge.cu", "        __syncthreads();  // the next call writes to `totals`\n", ""),
-    "tie": ("merge.cu", "place_among_ties < ties", "place_among_ties <= ties"),
-    "parity": ("scan_mma.cu", "(row_ones & 1)", "0"),
-}
-
-
-@pytest.mark.parametrize(("file", "old", "new"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_is_caught(gpu, monkeypatch, file, old, new):
-    """Results differ, in some order of the threads, as soon as a barrier, a tie or a parity is wrong."""
-    plain = gpu.device.source
-    assert old in plain(file)
-    problem = problem_of("clustered", 20, 2500, 256, "labels")
-    expected = brute_force_topk(problem, 50)
-    monkeypatch.setattr(gpu.scanner, "_SLACK", 1)
-    sound = []
-    for faulty in (False, True):
-        text = (lambda name: plain(name).replace(old, new) if name == file else plain(name)) if faulty else plain
-        monkeypatch.setattr(gpu.device, "source", text)
-        gpu.device._module.cache_clear()
-        for gpu.cp.RawKernel.seed in (1, 2, 3):
-            try:
-                found = topk(gpu, problem, 50, search_request(problem))
-                sound.append(all((a == b).all() for a, b in zip(found, expected, strict=True)))
-            except RuntimeError:
-                sound.append(False)
-    assert sound[:3] == [True] * 3
-    assert not all(sound[3:])
