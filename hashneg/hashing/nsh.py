@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hashneg import checks
+from hashneg import checks, namespaces
 from hashneg.hashing.quantization import quantization as quantization_term
 from hashneg.hashing.signs import stochastic_sign, straight_through_sign
 from hashneg.hashing.similarity import hamming_similarity
 from hashneg.losses import sorted_nce
+from hashneg.namespaces import numerics
 
 
 def nsh(
@@ -18,10 +19,11 @@ def nsh(
     other_latents: Any,
     *,
     m: int = 2,
-    temperature: Any = 0.1,
+    temperature: Any = 0.4,
     sort_temperature: Any = 0.1,
     quantization: float = 0.1,
     hard: bool = False,
+    own_first: bool = True,
     uniform: Any = None,
 ) -> Any:
     """The loss of Naturally-Sorted Hashing for two augmented views of a batch.
@@ -46,6 +48,9 @@ def nsh(
         Factor of the quantization term, at least 0.
     hard : bool
         Sort exactly, with the gradient of the soft sort.
+    own_first : bool
+        Let every list begin with the item's own other view, whatever its distance. False sorts by distance alone; codes
+        that have become equal then tie, all lists begin with the same items, and training does not recover.
     uniform : array, float (2, n, n_bits), optional
         Numbers in [0, 1): draw the signs of both views by `stochastic_sign` instead.
 
@@ -62,8 +67,8 @@ def nsh(
     -----
     Similarity, soft sort, lists and contrast follow the paper's pseudo-code as quoted in a public reproduction. That
     code's quantization term compares each code with its whole list, which cannot be meant; the usual squared
-    distance to the signs stands here instead. Temperatures and factors are ours: the paper's are not public. Memory
-    is O(n^2 m), as only the first m places of each list are sorted softly.
+    distance to the signs stands here instead. `own_first`, temperatures and factors are ours: the paper's are not
+    public. Memory is O(n^2 m), as only the first m places of each list are sorted softly.
 
     References
     ----------
@@ -84,6 +89,9 @@ def nsh(
     else:
         first, second = stochastic_sign(activations, uniform[0]), stochastic_sign(other_activations, uniform[1])
     scores = hamming_similarity(first, second)
+    if own_first:
+        rows = namespaces.arange(namespaces.length(scores, 0), scores)
+        scores = scores + numerics.one_hot(rows, namespaces.length(scores, 1), scores)
     loss = sorted_nce(
         other_latents,
         latents,

@@ -61,12 +61,25 @@ def test_similarity_is_one_minus_the_share_of_differing_bits(n_bits):
     np.testing.assert_allclose(hashing.hamming_similarity(a, b), 1 - distances / n_bits, atol=1e-15)
 
 
-def test_nsh_is_its_parts_put_together():
+@pytest.mark.parametrize("own_first", [True, False])
+def test_nsh_is_its_parts_put_together(own_first):
     b1, b2 = np.where(H >= 0, 1.0, -1.0), np.where(G >= 0, 1.0, -1.0)
-    contrast = losses.sorted_nce(Y, Z, hashing.hamming_similarity(b1, b2), m=3, sort_temperature=0.2)
+    scores = hashing.hamming_similarity(b1, b2) + (np.eye(6) if own_first else 0)
+    contrast = losses.sorted_nce(Y, Z, scores, m=3, temperature=0.3, sort_temperature=0.2)
     gaps = ((np.abs(H) - 1) ** 2).mean() + ((np.abs(G) - 1) ** 2).mean()
-    found = hashing.nsh(H, Z, G, Y, m=3, sort_temperature=0.2, quantization=0.4)
+    found = hashing.nsh(H, Z, G, Y, m=3, temperature=0.3, sort_temperature=0.2, quantization=0.4, own_first=own_first)
     assert found == pytest.approx(contrast + 0.4 * gaps / 2, rel=1e-12)
+
+
+def test_equal_codes_keep_their_own_partner():
+    """With one code for all, lists by distance begin with row 0; the loss then pulls everything to it."""
+    h = np.ones((6, 4))
+    own = hashing.nsh(h, Z, h, Z, m=1, hard=True, quantization=0)
+    tied = hashing.nsh(h, Z, h, Z, m=1, hard=True, quantization=0, own_first=False)
+    assert own == pytest.approx(losses.info_nce(Z, Z, temperature=0.4), rel=1e-12)
+    assert tied == pytest.approx(
+        losses.sorted_nce(Z, Z, np.eye(6)[[0] * 6], m=1, temperature=0.4, hard=True), rel=1e-12
+    )
 
 
 def test_cibhash_is_nt_xent_of_sampled_codes_and_the_divergence_of_their_bits():
