@@ -36,7 +36,7 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
 
 def _sets(setup: Setup) -> Iterator[tuple[str, hn.Codes, int]]:
     """Name, codes and threads."""
-    n = setup.choose(tiny=1500, quick=10_000, default=32_768, full=100_000)
+    n = setup.choose(tiny=1500, quick=10_000, default=65_536, full=100_000)
     for n_bits in setup.choose(tiny=(64,), quick=(256, 1024), default=(256, 512, 1024)):
         for threads in setup.choose(tiny=(1,), quick=(setup.threads,), full=sorted({1, setup.threads})):
             yield "random", data.random_codes(n, n_bits, seed=1), threads
