@@ -1,6 +1,6 @@
 """Predicted and measured overlap with exact cosine, on three data sets, and what RaBitQ adds to Hamming order.
 
-``hashneg.theory.plan`` predicts from 256 queries. Measured is the mean over three rotations and other queries. The
+``hashneg.theory.plan`` predicts from 512 queries. Measured is the mean over three rotations and other queries. The
 benchmark fails where a prediction from the whole corpus is off by more than 0.03, or where RaBitQ does not beat
 Hamming order at an equal number of bits, or from 256 bits up at equal bytes (64 bits more for Hamming order, for the
 two numbers a row that RaBitQ keeps).
@@ -145,15 +145,12 @@ def _draw(figure: Any, rows: list[dict[str, Any]]) -> None:
         for number, (k, rerank) in enumerate((k, rerank) for k in _KS for rerank in _RERANKS):
             line = [r for r in rows if (r["data"], r["k"], r["rerank"], r["sample"]) == (name, k, rerank, "whole")]
             bits = [row["bits"] for row in line]
+            colour = report.COLOURS[number]
             label = f"k = {k}, {f'rerank {rerank}' if rerank else 'Hamming order'}"
-            axes.plot(
-                bits, [row["predicted"] for row in line], color=report.COLOURS[number], label=f"{label}, predicted"
-            )
-            axes.plot(
-                bits, [row["measured"] for row in line], "o", color=report.COLOURS[number], label=f"{label}, measured"
-            )
+            axes.plot(bits, [row["predicted"] for row in line], color=colour, label=label)
+            axes.plot(bits, [row["measured"] for row in line], "o", color=colour)
         axes.set_xscale("log", base=2)
         axes.set_xticks(bits, [str(b) for b in bits])
         axes.set_ylim(0, 1.02)
-        report.style(axes, name, "bits", "overlap@k" if name == names[0] else "")
+        report.style(axes, name, "bits", "overlap@k: lines predicted, dots measured" if name == names[0] else "")
     report.legend(figure)

@@ -49,7 +49,7 @@ def plan(
     rerank: Annotated[str, typer.Option("--rerank", help="Rerank factors to compare.")] = "0,2,4,8,16",
     rotation: Annotated[str, typer.Option("--rotation", help="orthogonal, gaussian or hadamard.")] = "orthogonal",
     center: Annotated[str, typer.Option("--center", help="mean or none.")] = "mean",
-    n_queries: Annotated[int, typer.Option("--n-queries", help="Anchors to predict from.")] = 256,
+    n_queries: Annotated[int, typer.Option("--n-queries", help="Anchors to predict from.")] = 512,
     calibration: Annotated[
         bool, typer.Option(help="Run encoding and search for a moment, to predict the time on this machine.")
     ] = True,

@@ -12,7 +12,7 @@ from hashneg.theory import values
 
 
 def hoeffding_bound(deviation: Any, n_bits: int) -> Any:
-    """A bound on P(|H / n_bits - angle / pi| >= deviation): ``2 exp(-2 n_bits deviation^2)``.
+    """A bound on ``P(|H / n_bits - angle / pi| >= deviation)``: ``2 exp(-2 n_bits deviation^2)``.
 
     It holds for independent rows ("gaussian"), at every angle.
 

@@ -168,10 +168,12 @@ def hamming_probability(distance: Any, angle: Any, n_bits: int) -> Any:
     >>> round(theory.hamming_probability(1, math.pi / 2, 2), 9)
     0.5
     """
-    from scipy.stats import binom
+    from scipy.special import gammaln, xlog1py, xlogy
 
     n_bits = checks.integer(n_bits, "n_bits", minimum=1)
     (h, theta), export = values.take_numpy(distance=distance, angle=angle)
     values.check_range(h, "distance", 0, n_bits)
     values.check_angle(theta)
-    return export(binom.pmf(h, n_bits, np.clip(theta / math.pi, 0, 1)))
+    p = np.clip(theta / math.pi, 0, 1)
+    ways = gammaln(n_bits + 1) - gammaln(h + 1) - gammaln(n_bits - h + 1)
+    return export(np.exp(ways + xlogy(h, p) + xlog1py(n_bits - h, -p)))

@@ -17,7 +17,7 @@ _FAR_ROWS = 20_000  # a sample stands for the rows that are not near
 _SINGLE = 64  # the nearest rows are groups of their own
 _GROWTH = 1.06  # the groups behind them grow by this factor
 _HILL = 16  # nearest rows that tell how the number of rows grows with the angle
-_COMPETITORS = 48
+_COMPETITORS = 32
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hashneg import checks
 from hashneg.theory import values
 from hashneg.theory.overtaking import difference_variance
 
-_STEPS = 28  # bisections: H is found to n_bits / 2^28
+_STEPS = 22  # bisections: H is found to n_bits / 2^22
 
 
 class Cut(NamedTuple):

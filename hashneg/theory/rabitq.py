@@ -23,9 +23,9 @@ class RabitqRows(NamedTuple):
     Attributes
     ----------
     norms : float32 (n,)
-        |x - mean| of the row scaled to length 1; NaN for a row of zeros.
+        ``|x - mean|`` of the row scaled to length 1; NaN for a row of zeros.
     factors : float32 (n,)
-        |x - mean|^2 / sum_i |z_i|, z = R (x - mean).
+        ``|x - mean|^2 / sum_i |z_i|``, z = R (x - mean).
     mean : float64 (d,)
         The center the codes were taken around.
     """

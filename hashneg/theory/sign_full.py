@@ -14,7 +14,7 @@ ESTIMATORS = ("s", "g")
 def sign_full_cosine(signs: Any, projected: Any, estimator: str = "s") -> Any:
     """The cosine of x and q from the signs of x and the full projections of q.
 
-    "g" is sqrt(pi / 2) times the mean of sign(x_i) q_i. "s" is 1 - sqrt(2 pi) times the mean of |q_i| over the
+    "g" is sqrt(pi / 2) times the mean of sign(x_i) q_i. "s" is 1 - sqrt(2 pi) times the mean of ``|q_i|`` over the
     bits whose signs disagree (counting 0 for the others). Both are unbiased for independent rows; "s" has the lower
     variance for cosines above about 0.29, and its variance goes to 0 as x and q become equal.
 

@@ -83,7 +83,8 @@ def assert_mean(name: str, samples: np.ndarray, expected: float, slack: float = 
     """
     check = TABLE[name]
     assert len(samples) >= check.samples, "fewer samples than the table says"
-    error = check.z * max(samples.std(), 1e-12) / np.sqrt(len(samples)) + slack
+    deviation = max(samples.std(), 1 / np.sqrt(len(samples)))  # an event may be too rare to have happened
+    error = check.z * deviation / np.sqrt(len(samples)) + slack
     mean = samples.mean()
     assert abs(mean - expected) <= error, f"{name}: mean {mean:.5f}, expected {expected:.5f} up to {error:.5f}"
 
@@ -92,5 +93,6 @@ def assert_at_most(name: str, samples: np.ndarray, limit: float) -> None:
     """The expectation of the samples is at most `limit`."""
     check = TABLE[name]
     assert len(samples) >= check.samples, "fewer samples than the table says"
-    error = check.z * max(samples.std(), 1 / np.sqrt(len(samples))) / np.sqrt(len(samples))
+    deviation = max(samples.std(), 1 / np.sqrt(len(samples)))
+    error = check.z * deviation / np.sqrt(len(samples))
     assert samples.mean() <= limit + error, f"{name}: {samples.mean():.5f} is above {limit:.5f} by more than chance"

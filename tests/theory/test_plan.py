@@ -85,7 +85,7 @@ def test_without_the_residual_correlation_clusters_would_be_predicted_too_low():
 
 def test_the_choice_is_the_cheapest_that_is_enough():
     x = nested(1000)
-    options = {"n_bits": (32, 64, 128, 256), "rerank": (0, 2, 4), "calibration": False}
+    options = {"n_bits": (32, 64, 128, 256), "rerank": (0, 2, 4), "n_queries": 64, "calibration": False}
     plan = theory.plan(x, K, target_overlap=0.8, **options)
     enough = [row for row in plan.rows if row.overlap >= 0.8]
     assert plan.choice == min(enough, key=lambda row: (row.n_bits, row.rerank))
