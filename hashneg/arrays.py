@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from hashneg import checks
+from hashneg import checks, cuda_arrays
 
 _FRAMEWORKS = {
     "numpy": "numpy",
@@ -163,14 +164,44 @@ def to_numpy(x: Any, name: str) -> np.ndarray:
     return _READERS[framework](x, name)
 
 
-def integers(x: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """View an integer array (or a sequence of ints) as int64; None in `shape` takes any length."""
-    if isinstance(x, (list, tuple, range)):
+def is_on_device(x: Any) -> bool:
+    """Whether an array lies on a CUDA device."""
+    return cuda_arrays.is_on_device(x, framework_of(x))
+
+
+def to_plain(x: Any, name: str) -> Any:
+    """View an array as NumPy or, where it lies on a CUDA device, as CuPy; without a copy where the layout allows it.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array.
+    RuntimeError
+        If `x` lies on a device that hashneg has no backend for, or CuPy is missing.
+    """
+    framework = framework_of(x)
+    if framework is not None and cuda_arrays.is_on_device(x, framework) and cuda_arrays.are_usable():
+        return cuda_arrays.from_device(x, framework, name)
+    return to_numpy(x, name)
+
+
+def current_stream(x: Any) -> AbstractContextManager[Any]:
+    """Within it, work on a device goes to the device of `x` and the caller's current stream; nothing for the host."""
+    return cuda_arrays.current_stream(x, framework_of(x))
+
+
+def integers(x: Any, name: str, shape: tuple[int | None, ...], like: Any = None) -> Any:
+    """View an integer array (or a sequence of ints) as int64; None in `shape` takes any length.
+
+    `like` is another array of the call: where it lies on a device, so must `x`, and a sequence goes there.
+    """
+    sequence = isinstance(x, (list, tuple, range))
+    if sequence:
         try:
             x = np.asarray(x, dtype=None if len(x) else np.int64)
         except ValueError:
             raise ValueError(f"{name} has rows of different lengths; pad them with -1") from None
-    values = to_numpy(x, name)
+    values = x if sequence else beside(x, name, like)
     if values.dtype.kind not in "iu" or is_bfloat16(x):
         fix = ""
         if "label" in name and values.dtype.kind not in "fb":
@@ -181,14 +212,30 @@ def integers(x: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         raise ValueError(f"{name} must have shape {wanted}, got {describe(x)}")
     if values.dtype == np.uint64 and values.size and int(values.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds values above 2**63 - 1")
-    return values.astype(np.int64, copy=False)
+    values = values.astype(np.int64, copy=False)
+    return cuda_arrays.upload(values) if sequence and is_on_device(like) else values
 
 
-def exporter(like: Any) -> Callable[[np.ndarray], Any]:
-    """Return a function that turns a fresh NumPy array into one of the framework and device of `like`."""
+def beside(x: Any, name: str, like: Any) -> Any:
+    """`to_numpy`; or `to_plain` where `like`, another array of the call, lies on a device: `x` has to be there, too."""
+    if not is_on_device(like):
+        return to_numpy(x, name)
+    if not is_on_device(x):
+        raise RuntimeError(f"{name} is a {describe(x)}, but other arrays of the call lie on a CUDA device; "
+                           "all arrays of a call share one device")  # fmt: skip
+    return to_plain(x, name)
+
+
+def exporter(like: Any) -> Callable[[Any], Any]:
+    """Return a function that turns a fresh array into one of the framework and device of `like`.
+
+    It is a NumPy array, or a CuPy array where `like` lies on a CUDA device.
+    """
     if isinstance(like, list) and like:  # parts that are read as one, stacked by rows
         like = like[0]
     framework = framework_of(like)
+    if cuda_arrays.is_on_device(like, framework):
+        return lambda array: cuda_arrays.to_framework(array, like, framework)
     if framework == "torch":
         torch = sys.modules["torch"]
         return lambda array: torch.from_numpy(np.require(array, requirements=["C", "W"]))

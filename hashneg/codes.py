@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks, files
+from hashneg import arrays, checks, cuda_arrays, files
 
 
 class Codes:
@@ -46,11 +46,11 @@ class Codes:
 
     def __init__(self, data: Any, n_bits: int) -> None:
         n_bits = checks.integer(n_bits, "n_bits", minimum=1)
-        host = arrays.to_numpy(data, "data")
+        host = arrays.to_plain(data, "data")
         if host.dtype != np.uint8:
             raise TypeError(f"data must be uint8, got {arrays.describe(data)}")
         _check_width(host, n_bits, data)
-        host = np.ascontiguousarray(host)
+        host = cuda_arrays.contiguous(host)
         if checks.values_are_checked() and _padding_is_set(host, n_bits):
             raise ValueError(
                 f"data has bits set beyond n_bits={n_bits}, which the low-bit-first order leaves zero; take codes of "
@@ -70,8 +70,8 @@ class Codes:
         return codes
 
     @property
-    def host(self) -> np.ndarray:
-        """The data as a C-contiguous NumPy array; do not write to it."""
+    def host(self) -> Any:
+        """The data as a C-contiguous NumPy array, of CuPy where it lies on a CUDA device; do not write to it."""
         return self._host
 
     @classmethod
@@ -223,7 +223,7 @@ class Codes:
                 "Codes are indexed by rows: an integer, a slice, or a vector of integers or bools; "
                 f"got {arrays.describe(key)}"
             )
-        return type(self)._of(np.ascontiguousarray(self._host[rows]), self.n_bits, self.data)
+        return type(self)._of(cuda_arrays.contiguous(self._host[rows]), self.n_bits, self.data)
 
     def __iter__(self) -> Iterator[Codes]:
         return (self[i] for i in range(len(self)))
@@ -236,7 +236,7 @@ class Codes:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.data, self.n_bits = state["data"], state["n_bits"]
-        self._host = np.ascontiguousarray(arrays.to_numpy(self.data, "data"))
+        self._host = cuda_arrays.contiguous(arrays.to_plain(self.data, "data"))
 
     def __repr__(self) -> str:
         return f"Codes({len(self)} x {self.n_bits} bits, {arrays.framework_of(self.data)})"
@@ -267,13 +267,15 @@ def width_of(n_bits: int) -> int:
     return -(-n_bits // 8)
 
 
-def as_codes(x: Any, name: str) -> Codes:
-    """Take Codes, or a uint8 (n, width) array for codes of 8 x width bits."""
+def as_codes(x: Any, name: str, device: bool = False) -> Codes:
+    """Take Codes, or a uint8 (n, width) array for codes of 8 x width bits; on a CUDA device only with `device`."""
     if isinstance(x, Codes):
+        if not device:
+            arrays.to_numpy(x.data, name)  # refuses what lies on a device
         return x
     if arrays.framework_of(x) is None:
         raise TypeError(f"{name} must be Codes or a uint8 array, got {arrays.describe(x)}")
-    host = arrays.to_numpy(x, name)
+    host = arrays.to_plain(x, name) if device else arrays.to_numpy(x, name)
     if host.dtype != np.uint8:
         raise TypeError(
             f"{name} must be Codes or a uint8 array, got {arrays.describe(x)}; "

@@ -96,8 +96,19 @@ def _automatic() -> str:
     raise RuntimeError("no backend can run here; see hashneg.backends()")
 
 
-def choose_backend(backend: str = "auto") -> str:
-    """Return the backend to use: the argument, else ``HASHNEG_BACKEND``, else the fastest one here.
+@lru_cache(maxsize=1)
+def _automatic_on_device() -> str:
+    for name in _ON_DEVICE:
+        if not _why_missing(name):
+            return name
+    reasons = "; ".join(f"{name!r} {_why_missing(name)}" for name in _ON_DEVICE)
+    raise RuntimeError(f"the arrays lie on a CUDA device, and no backend can run there: {reasons}")
+
+
+def choose_backend(backend: str = "auto", on_device: bool = False) -> str:
+    """Return the backend to use: the argument, else ``HASHNEG_BACKEND``, else the fastest one that fits the arrays.
+
+    `on_device` says that they lie on a CUDA device.
 
     Raises
     ------
@@ -111,7 +122,12 @@ def choose_backend(backend: str = "auto") -> str:
         origin = "HASHNEG_BACKEND"
         backend = checks.choice(os.environ.get(origin) or "auto", origin, _NAMES)
     if backend == "auto":
-        return _automatic()
+        return _automatic_on_device() if on_device else _automatic()
+    if on_device and backend not in _ON_DEVICE:
+        raise RuntimeError(
+            f"{origin}={backend!r} computes on arrays of the host, but the arrays lie on a CUDA device; move them, or "
+            "leave the choice of the backend to 'auto'"
+        )
     if why := _why_missing(backend):
         raise RuntimeError(f"{origin}={backend!r} {why}; see hashneg.backends()")
     return backend

@@ -8,6 +8,7 @@ import numpy as np
 
 from hashneg import arrays, checks
 from hashneg.backends.request import NO_INDEX, Exclusions
+from hashneg.cuda_arrays import contiguous
 
 
 def build(
@@ -19,8 +20,11 @@ def build(
     database_labels: Any = None,
     exclude: Any = None,
     allow: Any = None,
+    like: Any = None,
 ) -> Exclusions:
     """Check the exclusion arguments of a search of `n_queries` in `n_rows`.
+
+    `like` are the queries: where they lie on a CUDA device, all arrays have to, and stay there.
 
     Raises
     ------
@@ -33,20 +37,20 @@ def build(
         missing = "query_labels" if query_labels is None else "database_labels"
         raise ValueError(f"labels exclude only when both sides have them: {missing} is missing")
     if query_ids is not None:
-        query_ids = _ids(query_ids, "query_ids", (n_queries,), n_rows)
+        query_ids = _ids(query_ids, "query_ids", (n_queries,), n_rows, like)
     if query_labels is not None:
-        query_labels = np.ascontiguousarray(arrays.integers(query_labels, "query_labels", (n_queries,)))
-        database_labels = np.ascontiguousarray(arrays.integers(database_labels, "database_labels", (n_rows,)))
+        query_labels = contiguous(arrays.integers(query_labels, "query_labels", (n_queries,), like))
+        database_labels = contiguous(arrays.integers(database_labels, "database_labels", (n_rows,), like))
     if exclude is not None:
-        exclude = np.ascontiguousarray(np.sort(_ids(exclude, "exclude", (n_queries, None), n_rows), axis=1))
+        exclude = contiguous(np.sort(_ids(exclude, "exclude", (n_queries, None), n_rows, like), axis=1))
     packed = False
     if allow is not None:
-        allow, packed = _mask(allow, n_queries, n_rows)
+        allow, packed = _mask(allow, n_queries, n_rows, like)
     return Exclusions(query_ids, query_labels, database_labels, exclude, allow, packed)
 
 
-def _ids(values: Any, name: str, shape: tuple[int | None, ...], n_rows: int) -> np.ndarray:
-    ids = np.ascontiguousarray(arrays.integers(values, name, shape))
+def _ids(values: Any, name: str, shape: tuple[int | None, ...], n_rows: int, like: Any) -> Any:
+    ids = contiguous(arrays.integers(values, name, shape, like))
     check_ids(ids, name, n_rows)
     return ids
 
@@ -63,9 +67,9 @@ def check_ids(ids: np.ndarray, name: str, n_rows: int, *, none: bool = True) -> 
         raise ValueError(f"{name}[{where}] is {int(ids[place])}; {rule}")
 
 
-def _mask(allow: Any, n_queries: int, n_rows: int) -> tuple[np.ndarray, bool]:
+def _mask(allow: Any, n_queries: int, n_rows: int, like: Any) -> tuple[Any, bool]:
     """A uint8 view (1 or nq, n) or (1 or nq, ceil(n/8)) of the mask, and whether it is packed."""
-    mask = arrays.to_numpy(allow, "allow")
+    mask = arrays.beside(allow, "allow", like)
     if mask.dtype not in (np.bool_, np.uint8):
         raise TypeError(f"allow must be bool, or uint8 packed low bit first, got {arrays.describe(allow)}")
     packed = mask.dtype == np.uint8
@@ -79,5 +83,5 @@ def _mask(allow: Any, n_queries: int, n_rows: int) -> tuple[np.ndarray, bool]:
     if mask.ndim == 1:
         mask = mask[None]
     if mask.shape[1] > 1 and mask.strides[1] != 1:  # kernels read rows byte by byte
-        mask = np.ascontiguousarray(mask)
+        mask = contiguous(mask)
     return mask.view(np.uint8), packed

@@ -49,11 +49,12 @@ def hamming_distances(
     >>> hn.hamming_distances(a, b).tolist()
     [[2, 0]]
     """
-    a, b = as_codes(a, "a"), as_codes(b, "b")
+    a, b = as_codes(a, "a", device=True), as_codes(b, "b", device=True)
     _same_bits(a, b, "a", "b")
     checks.choice(metric, "metric", METRICS)
-    run = implementation("distances", choose_backend(backend))
-    return arrays.exporter(a.data)(run(a.host, b.host, metric, thread_count(threads)))
+    run = implementation("distances", choose_backend(backend, arrays.is_on_device(a.data)))
+    with arrays.current_stream(a.data):
+        return arrays.exporter(a.data)(run(a.host, b.host, metric, thread_count(threads)))
 
 
 def hamming_topk(
@@ -132,11 +133,11 @@ def hamming_topk(
     >>> found.distances.tolist()
     [[1, 2], [1, 1], [1, 2], [1, 1]]
     """
-    queries, database = as_codes(queries, "queries"), as_codes(database, "database")
+    queries, database = as_codes(queries, "queries", device=True), as_codes(database, "database", device=True)
     _same_bits(queries, database, "queries", "database")
     masks = exclusions.build(
         len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
-        database_labels=database_labels, exclude=exclude, allow=allow,
+        database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
     )  # fmt: skip
     return run_topk(
         Database(database.host, database.n_bits), queries, k, masks, max_distance=max_distance, metric=metric,
@@ -162,13 +163,13 @@ def run_topk(
     k = checks.integer(k, "k", minimum=1)
     search = _search(database.n_bits, max_distance, "max_distance", metric, masks, probe)
     offset = checks.integer(offset, "offset", minimum=0)
-    run = implementation("topk", choose_backend(backend))
-    with Meter(progress, len(queries), "searching", "query") as meter:
+    run = implementation("topk", choose_backend(backend, arrays.is_on_device(queries.data)))
+    with arrays.current_stream(queries.data), Meter(progress, len(queries), "searching", "query") as meter:
         distances, indices = run(database, queries.host, k, search, thread_count(threads), meter)
-    if offset:
-        indices[indices >= 0] += offset
-    export = arrays.exporter(queries.data)
-    return TopK(export(distances), export(indices))
+        if offset:
+            indices += offset * (indices >= 0)
+        export = arrays.exporter(queries.data)
+        return TopK(export(distances), export(indices))
 
 
 def hamming_range(
@@ -216,23 +217,23 @@ def hamming_range(
     >>> found.indptr.tolist(), found.indices.tolist(), found.distances.tolist()
     ([0, 2, 4, 5], [0, 1, 1, 0, 2], [0, 1, 0, 1, 0])
     """
-    queries, database = as_codes(queries, "queries"), as_codes(database, "database")
+    queries, database = as_codes(queries, "queries", device=True), as_codes(database, "database", device=True)
     _same_bits(queries, database, "queries", "database")
     masks = exclusions.build(
         len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
-        database_labels=database_labels, exclude=exclude, allow=allow,
+        database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
     )  # fmt: skip
     search = _search(database.n_bits, checks.integer(radius, "radius"), "radius", metric, masks)
     offset = checks.integer(offset, "offset", minimum=0)
-    run = implementation("range_search", choose_backend(backend))
-    with Meter(progress, len(queries), "searching", "query") as meter:
+    run = implementation("range_search", choose_backend(backend, arrays.is_on_device(queries.data)))
+    with arrays.current_stream(queries.data), Meter(progress, len(queries), "searching", "query") as meter:
         indptr, indices, distances = run(
             Database(database.host, database.n_bits), queries.host, search, thread_count(threads), meter
         )
-    export = arrays.exporter(queries.data)
-    if offset:
-        indices += offset
-    return CSR(export(indptr), export(indices), export(distances))
+        if offset:
+            indices += offset
+        export = arrays.exporter(queries.data)
+        return CSR(export(indptr), export(indices), export(distances))
 
 
 def _search(
@@ -250,5 +251,10 @@ def _search(
 
 
 def _same_bits(a: Codes, b: Codes, name_a: str, name_b: str) -> None:
+    if arrays.is_on_device(a.data) != arrays.is_on_device(b.data):
+        raise RuntimeError(
+            f"{name_a} is a {arrays.describe(a.data)} and {name_b} a {arrays.describe(b.data)}; all arrays of a call "
+            "share one device"
+        )
     if a.n_bits != b.n_bits:
         raise ValueError(f"{name_a} has n_bits={a.n_bits} but {name_b} has n_bits={b.n_bits}; they must agree")

@@ -28,7 +28,16 @@ _POISON = 0xA5
 class ndarray:
     """A strided view of memory that NumPy owns."""
 
-    __array_ufunc__ = None  # NumPy's functions refuse it, as they refuse CuPy's without its consent
+    __module__ = "cupy"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
+        _refuse_host_arrays(inputs)
+        return ndarray(np.asarray(getattr(ufunc, method)(*map(_plain, inputs), **named)))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function not in (np.sort, np.any, np.all, np.argwhere, np.cumsum):
+            return NotImplemented
+        return ndarray(np.asarray(function(*map(_plain, args), **kwargs)))
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
@@ -45,7 +54,10 @@ class ndarray:
     nbytes = property(lambda self: self.values.nbytes)
     T = property(lambda self: ndarray(self.values.T))
     data = property(lambda self: MemoryPointer(self.values))
-    device = property(lambda self: SimpleNamespace(id=0))
+    device = property(lambda self: Device(0))
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
 
     def get(self) -> np.ndarray:
         return self.values.copy()
@@ -75,16 +87,20 @@ class ndarray:
 
 def _operator(name: str) -> Any:
     def apply(self: ndarray, other: Any) -> ndarray:
-        if isinstance(other, np.ndarray) and other.ndim:
-            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        _refuse_host_arrays([other])
         return ndarray(np.asarray(getattr(self.values, name)(_plain(other))))
 
     return apply
 
 
 for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "ge", "gt", "le", "lt", "eq", "ne",
-              "and", "or", "lshift", "iadd", "isub"):  # fmt: skip
+              "and", "or", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def _refuse_host_arrays(values: Any) -> None:
+    if any(isinstance(value, np.ndarray) and value.ndim for value in values):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
 
 
 class MemoryPointer:
@@ -220,6 +236,12 @@ class Device:
 
     def __init__(self, number: int | None = None) -> None:
         assert number in (None, 0)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
 
 
 class OutOfMemoryError(MemoryError):

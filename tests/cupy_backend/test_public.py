@@ -1,0 +1,106 @@
+"""The public functions on arrays of an (emulated) device: results stay there, and nothing goes through the host."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.search_problems import all_distances, brute_force_topk, neighbours
+from searches import assert_topk
+from test_emulated_search import problem_of
+
+import hashneg as hn
+from hashneg import backends
+
+
+@pytest.fixture
+def gpu(emulated):
+    caches = backends._why_missing, backends._automatic_on_device, backends.implementation
+    modules = emulated()
+    for cached in caches:
+        cached.cache_clear()
+    yield modules
+    for cached in caches:
+        cached.cache_clear()
+
+
+def moved(gpu, problem):
+    q, x = (hn.Codes(gpu.cp.asarray(codes.data), codes.n_bits) for codes in problem.codes)
+    return q, x, {name: gpu.cp.ndarray(np.asarray(value)) for name, value in problem.arguments.items()}
+
+
+@pytest.mark.parametrize("kind", ["allow each", "allow packed", "exclude", "labels"])
+def test_search_on_the_device(gpu, kind):
+    problem = problem_of("clustered", 5, 600, 250, kind, "query_ids")
+    q, x, arguments = moved(gpu, problem)
+    found = hn.hamming_topk(q, x, 9, **arguments, max_distance=100, offset=7)
+    assert {type(part) for part in found} == {gpu.cp.ndarray}
+    assert_topk(tuple(part.get() for part in found), brute_force_topk(problem, 9, 100, offset=7))
+    found = hn.hamming_range(q, x, 60, **arguments, backend="cupy")
+    assert found.indices.get().tolist() == [row for pairs in neighbours(problem, 60) for _, row in pairs]
+    far = hn.hamming_distances(q, x, metric="projected").get()
+    np.testing.assert_array_equal(far, all_distances(problem.queries, problem.database, "projected"))
+
+
+def test_raw_bytes_and_sequences(gpu):
+    raw = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    found = hn.hamming_topk(gpu.cp.asarray(raw), gpu.cp.asarray(raw), 3, query_ids=range(40))
+    expected = hn.hamming_topk(raw, raw, 3, query_ids=range(40), backend="reference")
+    assert_topk(tuple(part.get() for part in found), expected)
+
+
+def test_codes_on_the_device(gpu):
+    raw = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    codes = hn.Codes(gpu.cp.asarray(raw), 24)
+    assert len(codes) == 40
+    np.testing.assert_array_equal(codes[3:7].data.get(), raw[3:7])
+    with pytest.raises(ValueError, match="bits set beyond n_bits=20"):
+        hn.Codes(gpu.cp.asarray(raw), 20)
+
+
+def test_arrays_of_a_call_share_one_device(gpu):
+    raw = np.zeros((4, 2), np.uint8)
+    there = gpu.cp.asarray(raw)
+    with pytest.raises(RuntimeError, match="share one device"):
+        hn.hamming_topk(there, raw, 1)
+    with pytest.raises(RuntimeError, match=r"query_ids is a numpy array .* share one device"):
+        hn.hamming_topk(there, there, 1, query_ids=np.arange(4))
+    with pytest.raises(RuntimeError, match="no backend of this hashneg runs on that device"):
+        hn.hamming_topk(raw, raw, 1, query_ids=gpu.cp.asarray(np.arange(4)))
+    with pytest.raises(RuntimeError, match="backend='cpu' computes on arrays of the host"):
+        hn.hamming_topk(there, there, 1, backend="cpu")
+    with pytest.raises(RuntimeError, match=r"backend 'cupy' computes on CUDA arrays, got numpy\.ndarray"):
+        hn.hamming_topk(raw, raw, 1, backend="cupy")
+
+
+def test_wrong_ids_are_named(gpu):
+    there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"query_ids\[2\] is 9; ids must be rows 0 to 3"):
+        hn.hamming_topk(there, there, 1, query_ids=gpu.cp.asarray(np.array([0, 1, 9, 2])))
+
+
+def test_what_has_no_path_on_the_device_refuses_it(gpu):
+    there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
+    for call in (hn.HammingIndex, hn.BinaryQuantizer(2).fit):
+        with pytest.raises(RuntimeError, match="runs on that device"):
+            call(there if call is hn.HammingIndex else gpu.cp.asarray(np.zeros((4, 2), np.float32)))
+
+
+def test_out_of_memory_names_the_bytes(gpu, monkeypatch):
+    def full(*_):
+        raise gpu.cp.OutOfMemoryError("no room")
+
+    there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
+    monkeypatch.setattr(gpu.device, "empty", full)
+    with pytest.raises(MemoryError, match=r"a top-k search of 4 rows needs \d+ bytes .* chunks of \d rows would fit"):
+        hn.hamming_topk(there, there, 1)
+
+
+def test_the_table_says_why_a_device_is_missing(gpu, monkeypatch):
+    def none():
+        raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+
+    assert next(row for row in hn.backends() if row.name == "cupy").available
+    backends._why_missing.cache_clear()
+    monkeypatch.setattr(gpu.cp.cuda.runtime, "getDeviceCount", none)
+    row = next(row for row in hn.backends() if row.name == "cupy")
+    assert "needs a CUDA device and its driver" in row.why
