@@ -9,6 +9,7 @@ from hashneg.arrays import describe
 from hashneg.namespaces import numerics
 from hashneg.sorting import softsort, sorted_gather
 from hashneg.sorting.order import descending
+from hashneg.sorting.softsort import unscaled_rows
 from hashneg.weights.pairs import same_shape
 
 
@@ -85,10 +86,16 @@ def sorted_nce(
     if z.shape[0] is not None and m >= z.shape[0]:
         raise ValueError(f"m={m} positives leave no negative among c={z.shape[0]} candidates")
     temperature = numerics.positive_number(temperature, "temperature", a)
+    sort_temperature = numerics.positive_number(sort_temperature, "sort_temperature", s)
+    order = descending(s)
+    if hard:
+        rows = softsort(s, sort_temperature, m=m, hard=True)
+    else:  # a mixture's length plays no part in its cosine
+        rows = unscaled_rows(s, order[:, :m], sort_temperature)
     a, z = numerics.unit_rows(a), numerics.unit_rows(z)
-    first = numerics.unit_rows(sorted_gather(softsort(s, sort_temperature, m=m, hard=hard), z))
+    first = numerics.unit_rows(sorted_gather(rows, z))
     positive = xp.sum(first * a[:, None, :], axis=-1) / temperature
-    rank = xp.argsort(descending(s), axis=-1, descending=False, stable=True)
+    rank = xp.argsort(order, axis=-1, descending=False, stable=True)
     logits = namespaces.matmul(a, xp.matrix_transpose(z)) / temperature
     tail = numerics.logsumexp(numerics.masked(logits, rank >= m))
     return xp.mean(numerics.softplus(tail[:, None] - positive))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hashneg import checks
+from hashneg import checks, namespaces
 from hashneg.namespaces import numerics
 from hashneg.sorting.order import checked, descending, hardened
 
@@ -57,11 +57,19 @@ def softsort(
     xp, s, temperature, m = checked(scores, temperature, m, whole=False)
     power = checks.real(power, "power", minimum=1.0)
     order = descending(s)[..., :m]
-    top = xp.take_along_axis(s, order, axis=-1)
+    e = unscaled_rows(s, order, temperature, power)
+    soft = e / xp.sum(e, axis=-1, keepdims=True)
+    return hardened(soft, order) if hard else soft
+
+
+def unscaled_rows(s: Any, order: Any, temperature: Any, power: float = 1.0) -> Any:
+    """The rows before they are scaled to a sum of 1: enough where only the direction of the mixtures matters.
+
+    Each row holds a 1, for the item of that rank.
+    """
+    top = namespaces.of(s).take_along_axis(s, order, axis=-1)
     # scaled after subtracting: a fused multiply-add could make equal scores differ, and give them a gradient
     distance = numerics.absolute(top[..., None] - s[..., None, :])
     if power != 1:
         distance = distance**power
-    e = xp.exp(distance * (-1 / temperature))  # each row holds a distance of 0, so its sum is at least 1
-    soft = e / xp.sum(e, axis=-1, keepdims=True)
-    return hardened(soft, order) if hard else soft
+    return namespaces.of(s).exp(distance * (-1 / temperature))
