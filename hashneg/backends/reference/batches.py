@@ -11,9 +11,11 @@ from hashneg.backends.request import Composition
 
 def compose_batches(request: Composition) -> tuple[np.ndarray, np.ndarray]:
     """Full batches, int64 (batches, batch_size), and the anchor whose neighbour each id is (its own for anchors)."""
-    batches, anchors = [], []
+    batches: list[list[int]] = []
+    anchors: list[list[int]] = []
     used = np.zeros(len(request.order), bool)
-    fresh, waiting = deque(request.order.tolist()), deque()  # ids never tried as anchors; ids that did not fit
+    fresh = deque(request.order.tolist())  # ids never tried as anchors
+    waiting: deque[int] = deque()  # ids that did not fit
     while True:
         batch = _Batch(request, used)
         for _ in range(min(len(waiting), request.batch_size)):  # not all: they may be many, and fit as badly as before
