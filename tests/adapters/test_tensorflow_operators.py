@@ -218,12 +218,25 @@ def test_a_pipeline_sees_new_epochs_and_new_neighbours():
     for ids, rows in batches:
         np.testing.assert_array_equal(rows["x"], x[ids])
         np.testing.assert_array_equal(rows["parts"][0], ids)
+    assert batches.cardinality() == len(sampler)
     ids = [ids.numpy().tolist() for ids in adapter.dataset(sampler).skip(2)]
     assert ids == sampler.batches[2:].tolist()
     with pytest.raises(ValueError, match="60 rows"):
         adapter.dataset(sampler, x[:5])
     with pytest.raises(TypeError, match="HardBatchSampler"):
         adapter.dataset([[1, 2]])
+
+
+def test_a_pipeline_follows_epochs_of_different_lengths():
+    labels = np.array([0] * 9 + [1] * 6 + [2] * 5)
+    sampler, lengths = hn.HardBatchSampler(RNG.integers(0, 20, (20, 5)), 2, labels=labels), set()
+    batches = adapter.dataset(sampler)
+    for epoch in range(6):
+        sampler.set_epoch(epoch)
+        lengths.add(len(sampler))
+        assert [ids.numpy().tolist() for ids in batches] == sampler.batches.tolist()
+    assert len(lengths) > 1
+    assert batches.cardinality() == tf.data.UNKNOWN_CARDINALITY
 
 
 class Pairs(keras.Model):
@@ -246,7 +259,7 @@ class Pairs(keras.Model):
 
 
 @pytest.mark.parametrize("mode", ["compiled", "live", "epoch"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of Keras
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras
 def test_keras_fits_on_neighbours_mined_between_epochs(mode):
     """Three epochs of the batches that the library's own table and sampler give."""
     x = floats(60, 8)
@@ -255,7 +268,13 @@ def test_keras_fits_on_neighbours_mined_between_epochs(mode):
     sampler = hn.HardBatchSampler(np.full((60, 1), -1), 6, seed=2)
     model = Pairs(table)
     model.compile(jit_compile=mode == "compiled", run_eagerly=mode != "compiled")
-    model.fit(adapter.dataset(sampler, x), epochs=3, callbacks=[adapter.MiningCallback(table, sampler, 9)], verbose=0)
+    model.fit(
+        adapter.dataset(sampler, x),
+        epochs=3,
+        shuffle=False,
+        callbacks=[adapter.MiningCallback(table, sampler, 9)],
+        verbose=0,
+    )
 
     plain, wanted, seen = hn.CodeTable(60, fitted, mode="epoch" if mode == "epoch" else "live"), None, []
     for epoch in range(3):

@@ -35,6 +35,9 @@ def dataset(sampler: HardBatchSampler, data: Any = None) -> tf.data.Dataset:
     Each pass takes the batches that the sampler has when the pass begins, so that one pipeline serves all epochs.
     ``.skip(position)`` resumes within an epoch.
 
+    Labels or positives may make the number of batches differ between epochs. The pipeline then has no cardinality, and
+    Keras, which expects all epochs to be as long as the first, cuts longer ones off one batch later, and warns.
+
     Examples
     --------
     >>> import numpy as np, hashneg as hn
@@ -52,6 +55,8 @@ def dataset(sampler: HardBatchSampler, data: Any = None) -> tf.data.Dataset:
         raise TypeError(f"sampler must be a HardBatchSampler, got {type(sampler).__name__}")
     ids = tf.TensorSpec((sampler.batch_size,), tf.int64)
     batches = tf.data.Dataset.from_generator(lambda: iter(sampler.batches), output_signature=ids)
+    if sampler._labels is None and sampler._positives is None:  # then all epochs have as many batches
+        batches = batches.apply(tf.data.experimental.assert_cardinality(sampler.n // sampler.batch_size))
     if data is not None:
         data = tf.nest.map_structure(tf.convert_to_tensor, data)
         for part in tf.nest.flatten(data):
