@@ -86,7 +86,7 @@ def test_signs_of_every_half(gpu):
         )
         real = np.isfinite(wide)
         values, wide = bits[real].view(dtype).reshape(-1, 1), wide[real].reshape(-1, 1)
-        for threshold in (0.0, -0.0, 0.1, 6e-8, -65504.0):
+        for threshold in (-0.0, 6e-8):
             projection = Projection("identity", np.array([threshold]))
             codes = gpu.projection.encode(gpu.cp.asarray(values), projection).get()
             np.testing.assert_array_equal(codes[:, 0], wide[:, 0] >= np.float32(threshold))

@@ -32,7 +32,7 @@ _GROWTH = 4
 _SAMPLE_STEP = 16  # every sixteenth tile
 _SAMPLED_TILES = 16  # the fewest that make a sample
 _SAMPLED_ROWS = 4  # at least this many for each that is asked for
-_DEVIATIONS = 4.5  # a sample holds so few of the k nearest rows in about one of 10,000 queries
+_DEVIATIONS = 4.5  # of rows in random order a guess is then too small for about one query in 300,000 (binomial)
 _MERGE_THREADS = 128
 
 
