@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,13 @@ class Clustering:
     size: int
     centers: np.ndarray
     radii: np.ndarray
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Where each row is: positions[order[p]] = p, int64 (n,)."""
+        positions = np.empty_like(self.order)
+        positions[self.order] = np.arange(len(self.order))
+        return positions
 
 
 @dataclass

@@ -76,10 +76,11 @@ def checked(clustering: Clustering, codes: np.ndarray) -> Clustering:
     whole = clustering.size == BLOCK_ROWS and order.dtype == np.int64 and np.array_equal(np.sort(order), np.arange(n))
     if not (whole and centers.dtype == np.uint8 and centers.shape == (n_blocks, codes.shape[1])):
         raise ValueError("order and centers are not those of the codes")
-    own = codes[order] ^ np.repeat(centers, BLOCK_ROWS, axis=0)[:n]
-    if not (radii.dtype == np.int32 and radii.shape == (n_blocks,)) or np.any(
-        np.bitwise_count(own).sum(axis=1) > np.repeat(radii, BLOCK_ROWS)[:n]
-    ):
+    covered = radii.dtype == np.int32 and radii.shape == (n_blocks,)
+    for b in range(n_blocks) if covered else ():  # block by block: the codes may fill the memory
+        own = codes[order[b * BLOCK_ROWS : (b + 1) * BLOCK_ROWS]] ^ centers[b]
+        covered &= bool(np.bitwise_count(own).sum(axis=1, dtype=np.int64).max() <= radii[b])
+    if not covered:
         raise ValueError("radii do not cover their blocks")
     return clustering
 

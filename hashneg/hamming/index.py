@@ -163,8 +163,7 @@ class HammingIndex:
         if labels is not None:
             self._labels[ids] = labels[::-1][last]  # type: ignore[index]
         if (clusters := self._database.clustering) is not None:
-            positions = np.flatnonzero(np.isin(clusters.order, ids))
-            clustering.widen(clusters, self._database.codes[clusters.order[positions]], positions)
+            clustering.widen(clusters, self._database.codes[ids], clusters.positions[ids])
         self._write(self._database, ids)
 
     def add(self, codes: Any, labels: Any = None) -> np.ndarray:

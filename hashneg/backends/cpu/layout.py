@@ -80,7 +80,7 @@ def refresh(layout: Layout, database: Database, rows: np.ndarray) -> None:
     positions = rows
     if database.clustering is not None:
         layout.order = database.clustering.order
-        positions = np.flatnonzero(np.isin(layout.order, rows))
+        positions = database.clustering.positions[rows]
     fill(layout, database, np.unique(positions >> 6))
 
 
