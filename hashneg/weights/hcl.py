@@ -61,8 +61,8 @@ def hcl(
     """
     xp, s, mask, positive = checked(similarities, mask, positive)
     temperature = numerics.positive_number(temperature, "temperature", s)
-    w = xp.exp(log_weights(s, temperature, beta, mask, positive, tau_plus))
-    return numerics.masked(w, mask, 0.0)
+    logs = numerics.masked(log_weights(s, temperature, beta, mask, positive, tau_plus), mask, 0.0)
+    return numerics.masked(xp.exp(logs), mask, 0.0)
 
 
 def log_weights(s: Any, temperature: Any, beta: float, mask: Any, positive: Any, tau_plus: float) -> Any:
