@@ -139,15 +139,19 @@ def visit_blocks(
                     prefetch_into_l2(line)
                 fetched += fetch_bytes
             node_at = nodes_at + i * node_bytes
+            q = field(node_at, QUERY)
+            if q >= 0 and gaps.shape[1] and gaps[q, visited] == FAR:
+                i += 1
+                continue
             work[NODES_RUN] += 1
             work[ROWS_ADDED] += field(node_at, ROWS)
             marked = run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at)
             if not marked:
                 i = field(node_at, NEXT)
                 continue
-            q, found_at = field(node_at, QUERY), slots_at + field(node_at, TARGET) * slot_bytes
+            found_at = slots_at + field(node_at, TARGET) * slot_bytes
             i += 1
-            if q < 0 or (gaps.shape[1] and gaps[q, visited] == FAR):
+            if q < 0:
                 continue
             work[SURVIVORS] += 1
             limit = state[q, LIMIT]
