@@ -62,11 +62,14 @@ def guess_limits(
         i = 0
         while i < len(nodes):
             node_at = nodes_at + i * 8 * nodes.shape[1]
+            q = nodes[i, QUERY]
+            if q >= 0 and gaps.shape[1] and gaps[q, s] == FAR:
+                i += 1
+                continue
             if not run_node(planes, words, offsets[0], block_at, even_at, start_at, node_at, offsets_at, slots_at):
                 i = nodes[i, NEXT]
                 continue
-            q = nodes[i, QUERY]
-            if q >= 0 and not (gaps.shape[1] and gaps[q, s] == FAR):
+            if q >= 0:
                 found_at = slots_at + 8 * nodes[i, TARGET] * slot_words
                 for w in range(slot_words):
                     kept[q, s, w] = load64(found_at + 8 * w)

@@ -10,7 +10,7 @@ A block is `lanes` codes; its rows, of `words` 64-bit words each, are
 
 The start value makes the comparison with a threshold one of a counter with a constant: with s the number of
 rows of the query's ones (or zeros) that are set in x, the counter ends at v = n_bits//2 - |x|//2 + s, and the
-distance is an affine function of v and the parity of |x|; see `selection.Query`.
+distance is an affine function of v and the parity of |x|; see `forest`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from hashneg.backends.cpu.forest import (
     ROWS,
     SOURCE,
     TARGET,
-)  # fmt: skip
+)
 from hashneg.backends.cpu.layout import Layout, aligned_zeros
 from hashneg.backends.cpu.selection import ACCEPTED, ANY, HELD, LIMIT
 from hashneg.backends.cpu.vectors import field, inlined_kernel, kernel, load64, lowest_bit, prefetch_into_l2
