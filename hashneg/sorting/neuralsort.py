@@ -12,8 +12,8 @@ from hashneg.sorting.order import checked, descending, hardened
 def neuralsort(scores: Any, temperature: Any = 1.0, *, m: int | None = None, hard: bool = False) -> Any:
     """The NeuralSort relaxation of the permutation matrix that sorts scores in descending order.
 
-    Row i, counted from 1, is ``softmax(((n + 1 - 2 i) s - A 1) / temperature)`` with A_jk = |s_j - s_k|. A is
-    not built: its row sums come from sums over the sorted scores.
+    Row i, counted from 1, is ``softmax(((n + 1 - 2 i) s - A 1) / temperature)`` with
+    ``A_jk = |s_j - s_k|``. A is not built: its row sums come from sums over the sorted scores.
 
     Parameters
     ----------

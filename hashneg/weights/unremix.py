@@ -29,8 +29,7 @@ def unremix(
 
     - similarity: the cosine of i and j;
     - uncertainty: the inner product of their last-layer gradients, where the task is to tell which item of the
-    batch the
-      other view belongs to: ``<p_i - y_i, p_j - y_j> <f_i, f_j>``, see `gradient_similarity`;
+      batch the other view belongs to: ``<p_i - y_i, p_j - y_j> <f_i, f_j>``, see `gradient_similarity`;
     - representativeness: the mean squared distance of j to the other negatives of i.
 
     Parameters

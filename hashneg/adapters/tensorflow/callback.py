@@ -49,9 +49,11 @@ class MiningCallback(tf.keras.callbacks.Callback):
         self.k = checks.integer(k, "k", minimum=1)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Give the epoch's number to the sampler."""
         self.sampler.set_epoch(epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Refresh a table of mode "epoch", and give the sampler the neighbours of all rows."""
         if getattr(self.table, "mode", "live") == "epoch":
             self.table.refresh()
         self.sampler.neighbours = self.table.mine(np.arange(self.table.n), self.k).indices
