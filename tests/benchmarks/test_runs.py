@@ -31,17 +31,21 @@ def test_a_line_cut_off_by_a_crash_is_run_again_and_spoils_no_other(tmp_path):
     Runs(path).perform(PLANNED[:2], lambda setting: {"score": 1.0})
     path.write_bytes(path.read_bytes()[:-9])
     runs = Runs(path)
-    assert runs.found(PLANNED[0]) == {"score": 1.0} and runs.found(PLANNED[1]) is None
+    assert runs.found(PLANNED[0]) == {"score": 1.0}
+    assert runs.found(PLANNED[1]) is None
     runs.keep(PLANNED[1], {"score": 2.0})
-    assert Runs(path).found(PLANNED[0]) == {"score": 1.0} and Runs(path).found(PLANNED[1]) == {"score": 2.0}
+    assert Runs(path).found(PLANNED[0]) == {"score": 1.0}
+    assert Runs(path).found(PLANNED[1]) == {"score": 2.0}
 
 
 def test_a_summary_counts_the_runs_that_are_missing(tmp_path):
     runs = Runs(tmp_path / "runs.jsonl")
     runs.perform(PLANNED[:3], lambda setting: {"score": setting["seed"] + 0.5})
     a, b = (runs.summary(PLANNED, "score", method=method) for method in "ab")
-    assert (a.mean, a.complete, a.wanted) == (1.0, False, 3) and math.isclose(a.spread, math.sqrt(0.5))
-    assert a.text() == "1.000 ± 0.707" and b.text(".1f") == "0.5"
+    assert (a.mean, a.complete, a.wanted) == (1.0, False, 3)
+    assert math.isclose(a.spread, math.sqrt(0.5))
+    assert a.text() == "1.000 ± 0.707"
+    assert b.text(".1f") == "0.5"
     assert runs.summary(PLANNED, "score", method="none").text() == "-"
 
 
