@@ -262,9 +262,10 @@ class BinaryQuantizer:
         return digest.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write rotation and thresholds as a safetensors file; the file is whole or absent."""
+        """Write rotation, thresholds and mean as a safetensors file; the file is whole or absent."""
         about = self._about() | {"fingerprint": self.fingerprint}
-        files.save_tensors(path, "quantizer", self._tensors(), about)
+        total = {} if self._total is None or self.center != "mean" else {"total": self._total}
+        files.save_tensors(path, "quantizer", self._tensors() | total, about)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BinaryQuantizer:
@@ -284,7 +285,9 @@ class BinaryQuantizer:
             quantizer._projection = Projection(
                 about["projection"], tensors["thresholds"], tensors.get("matrix"), tensors.get("signs")
             )
+            quantizer._total = tensors.get("total")  # missing in files of earlier versions
             intact = quantizer.fingerprint == about["fingerprint"]
+            intact &= quantizer._total is None or quantizer._total.shape == (quantizer.dim,)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(changed) from error
         if not intact:
@@ -300,15 +303,8 @@ class BinaryQuantizer:
         )
 
     def _about(self) -> dict[str, Any]:
-        return {
-            "n_bits": self.n_bits,
-            "rotation": self.rotation,
-            "center": self.center,
-            "seed": self.seed,
-            "dim": self.dim,
-            "n_seen": self.n_seen,
-            "projection": self._fitted().kind,
-        }
+        names = ("n_bits", "rotation", "center", "seed", "dim", "n_seen")
+        return {name: getattr(self, name) for name in names} | {"projection": self._fitted().kind}
 
     def _tensors(self) -> dict[str, np.ndarray]:
         projection = self._fitted()

@@ -45,8 +45,8 @@ def rabitq_rows(quantizer: BinaryQuantizer, x: Any, mean: Any = None) -> RabitqR
     x : array, float (n, d)
         The database; rows are scaled to length 1, as `mine_hard_negatives` does before it encodes.
     mean : array, float (d,), optional
-        The mean of the rows the quantizer was fitted on. A quantizer that was loaded from a file does not know it;
-        one that was fitted does.
+        The mean of the rows the quantizer was fitted on. Only a quantizer that was loaded from a file of an earlier
+        version, or from the state of a `CodeTable`, does not know it.
 
     Returns
     -------
@@ -256,8 +256,8 @@ def _mean_of(quantizer: BinaryQuantizer, mean: Any) -> np.ndarray:
         return np.zeros(dim)
     if mean is None:
         if quantizer._total is None:
-            raise ValueError("a loaded quantizer does not know the mean it was fitted with; pass mean=")
-        return quantizer._total / quantizer.n_seen
+            raise ValueError("the quantizer was loaded without the mean it was fitted with; pass mean=")
+        mean = quantizer._total / quantizer.n_seen
     center = np.asarray(arrays.to_numpy(mean, "mean"), np.float64)
     if center.shape != (dim,):
         raise ValueError(f"mean must have shape ({dim},), got {arrays.describe(mean)}")

@@ -27,6 +27,8 @@ def test_a_loaded_quantizer_gives_the_same_codes(tmp_path, backend, rotation, ce
     np.testing.assert_array_equal(loaded.encode(x).data, fitted.encode(x).data)
     np.testing.assert_array_equal(loaded.project(x), fitted.project(x))
     np.testing.assert_array_equal(loaded.thresholds, fitted.thresholds)
+    if center == "mean":
+        np.testing.assert_array_equal(loaded._total, fitted._total)
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "q").read_bytes()
 
@@ -85,6 +87,10 @@ def _drop_the_thresholds(tensors, about):
     del tensors["thresholds"]
 
 
+def _cut_the_total(tensors, about):
+    tensors["total"] = tensors["total"][:-1]
+
+
 def _drop_the_fingerprint(tensors, about):
     del about["fingerprint"]
 
@@ -98,7 +104,7 @@ def _claim_another_fingerprint(tensors, about):
     [
         _flip_a_threshold, _swap_two_thresholds, _transpose_the_matrix, _claim_another_rotation,
         _claim_other_dimensions, _claim_other_bits, _claim_no_bits, _drop_the_matrix, _drop_the_thresholds,
-        _drop_the_fingerprint, _claim_another_fingerprint,
+        _cut_the_total, _drop_the_fingerprint, _claim_another_fingerprint,
     ],
 )  # fmt: skip
 def test_a_file_changed_after_saving_is_refused(tmp_path, change):
@@ -116,6 +122,18 @@ def test_an_unchanged_file_written_anew_is_taken(tmp_path):
     tensors, about = read(tmp_path / "q")
     save_file(tensors, tmp_path / "q", metadata={"hashneg": json.dumps(about)})
     assert hn.BinaryQuantizer.load(tmp_path / "q").fingerprint == fitted.fingerprint
+
+
+def test_a_file_without_the_mean_of_an_earlier_version_is_taken(tmp_path):
+    fitted = hn.BinaryQuantizer(24).fit(projections.data())
+    fitted.save(tmp_path / "q")
+    tensors, about = read(tmp_path / "q")
+    del tensors["total"]
+    save_file(tensors, tmp_path / "q", metadata={"hashneg": json.dumps(about)})
+    loaded = hn.BinaryQuantizer.load(tmp_path / "q")
+    assert loaded.fingerprint == fitted.fingerprint
+    loaded.save(tmp_path / "again")
+    assert read(tmp_path / "again")[0].keys() == tensors.keys()
 
 
 def test_truncated_and_foreign_files_are_refused(tmp_path):
