@@ -16,7 +16,6 @@ BLOCK = 1 << 16
 DIM = 256
 _DEPTH, _BRANCHES, _SHRINK = 6, 8, 0.75
 _TABLE = 4096  # vectors of a level, shared by its clusters through a hash
-_FASHION_MNIST = ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
 _FASHION_MNIST_AT = "/usr/share/datasets/fashion-mnist"  # where Debian's package puts it
 
 
@@ -78,15 +77,27 @@ def demo_corpus(limit: int | None = None) -> tuple[np.ndarray, np.ndarray] | Non
 
 def fashion_mnist(limit: int | None = None) -> np.ndarray | None:
     """The pixels of the training images, float32 (60000, 784) of length 1, or None with a message."""
+    pixels = _idx_file("train-images-idx3-ubyte", header=16)
+    return None if pixels is None else unit(pixels.reshape(-1, 784)[:limit].astype(np.float32))
+
+
+def labelled_fashion_mnist(split: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Images uint8 (n, 28, 28) and classes int64 (n,) of the split "train" or "t10k", or None with a message."""
+    pixels = _idx_file(f"{split}-images-idx3-ubyte", header=16)
+    classes = None if pixels is None else _idx_file(f"{split}-labels-idx1-ubyte", header=8)
+    if pixels is None or classes is None:
+        return None
+    return pixels.reshape(-1, 28, 28), classes.astype(np.int64)
+
+
+def _idx_file(name: str, header: int) -> np.ndarray | None:
+    """The bytes behind the header of one of Fashion-MNIST's files, or None with a message."""
     folders = [Path(folder) for folder in (os.environ.get("HASHNEG_DATA"), _FASHION_MNIST_AT) if folder]
-    candidates = [
-        place / name for folder in folders for place in (folder, folder / "fashion-mnist") for name in _FASHION_MNIST
-    ]
-    for path in candidates:
+    places = [place for folder in folders for place in (folder, folder / "fashion-mnist")]
+    for path in (place / f"{name}{ending}" for place in places for ending in (".gz", "")):
         if path.exists():
             raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            pixels = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 784)
-            return unit(pixels[:limit].astype(np.float32))
+            return np.frombuffer(raw, np.uint8, offset=header)
     say(
         "skipped: Fashion-MNIST is not here (Debian: apt install dataset-fashion-mnist; elsewhere: name its folder in "
         "HASHNEG_DATA)"
