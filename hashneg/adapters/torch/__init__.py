@@ -2,13 +2,14 @@
 
 Operators, for models and under ``torch.compile(fullgraph=True)``: `pack_signs`, `hamming_topk`, `Encoder` and
 `straight_through_sign`. For the training loop: `BatchSampler`, `ShardedCodeTable`, `MiningLoop`, to be called by
-`hugging_face_callback` or `lightning_callback`, `save` and `load`. For pytorch-metric-learning: `HammingMiner` and
-`HammingKNN`.
+`hugging_face_callback` or `lightning_callback`, `save` and `load`. For learned codes: `HashHead` and `nsh_loss`. For
+pytorch-metric-learning: `HammingMiner` and `HammingKNN`.
 """
 
 from hashneg.adapters.torch.callbacks import MiningLoop, hugging_face_callback, lightning_callback
 from hashneg.adapters.torch.checkpoints import load, save
 from hashneg.adapters.torch.encoder import Encoder, straight_through_sign
+from hashneg.adapters.torch.hash_head import HashHead, nsh_loss
 from hashneg.adapters.torch.metric_learning import HammingKNN, HammingMiner
 from hashneg.adapters.torch.operators import hamming_topk, pack_signs
 from hashneg.adapters.torch.sampler import BatchSampler
@@ -19,12 +20,14 @@ __all__ = [
     "Encoder",
     "HammingKNN",
     "HammingMiner",
+    "HashHead",
     "MiningLoop",
     "ShardedCodeTable",
     "hamming_topk",
     "hugging_face_callback",
     "lightning_callback",
     "load",
+    "nsh_loss",
     "pack_signs",
     "save",
     "straight_through_sign",
