@@ -120,7 +120,7 @@ def _about(setup: Setup, spans: list[Span], parts: Parts) -> dict[str, Any]:
 
 def _write(output: Path, suffix: str, setup: Setup, spans: list[Span], parts: Parts, about: dict[str, Any]) -> None:
     if suffix in slices.ARRAY_SUFFIXES:
-        names = ["indices", "scores", "counts"] + ["positive_scores"] * (setup.job.positives is not None)
+        names = ["indices", "scores", "counts"] + ["positive_scores"] * (setup.job.masks.positives is not None)
         streams = slices.array_streams([parts.path(*span) for span in spans], names)
         write = array_files.write_npz if suffix == ".npz" else array_files.write_safetensors
         write(output, streams, about)

@@ -112,21 +112,27 @@ class MineOptions:
 
     k: Annotated[int, _option("Negatives per anchor.", "-k", panel=_SEARCH)] = 16
     rerank: Annotated[
-        int,
+        str,
         _option(
-            "Reorder this many times k candidates by exact similarity; 0 keeps Hamming order.",
+            "Reorder this many times k candidates by exact similarity; 0 keeps Hamming order; rabitq or rabitq:8 "
+            "reorders by an estimate from codes.",
             "--rerank",
             panel=_SEARCH,
         ),
-    ] = 4
+    ] = "4"
     similarity: Annotated[str, _option("cosine or dot.", "--similarity", panel=_SEARCH)] = "cosine"
     probe: Annotated[
         float, _option("Below 1, search only the most promising share of the corpus.", "--probe", panel=_SEARCH)
     ] = 1.0
     strategy: Annotated[
-        str, _option("top takes the first k, random draws k of those left.", "--strategy", panel=_SEARCH)
+        str,
+        _option(
+            "top takes the first k of those left; random draws k; unremix, hcl and soft_info_nce draw by a weight.",
+            "--strategy",
+            panel=_SEARCH,
+        ),
     ] = "top"
-    seed: Annotated[int, _option("Of the rotation and of the random strategy.", "--seed", panel=_SEARCH)] = 0
+    seed: Annotated[int, _option("Of the rotation and of the strategies that draw.", "--seed", panel=_SEARCH)] = 0
 
     range_min: Annotated[
         int, _option("First rank to keep, from 0, among those the other filters left.", "--range-min", panel=_FILTERS)

@@ -96,7 +96,7 @@ def prepare(options: MineOptions, inputs: Inputs, console: Console) -> Setup:
             raise CommandError(f"{'ANCHORS hold' if corpus is None else '--corpus holds'} no rows to mine from")
         quantizer = _quantizer(options)
         arguments: dict[str, Any] = {name: arrays[name][0] for name in _FILES if name in arrays}
-        arguments |= {name: getattr(options, name) for name in _PLAIN}
+        arguments |= _plain(options)
         job = MiningJob(
             anchors,
             corpus,
@@ -107,7 +107,8 @@ def prepare(options: MineOptions, inputs: Inputs, console: Console) -> Setup:
     if options.slice_rows is not None and options.slice_rows < 1:
         raise CommandError(f"--slice-rows must be at least 1, got {options.slice_rows}")
     texts, corpus_texts, content = _texts(options, job, inputs)
-    settings = {name: getattr(options, name) for name in _PLAIN if name not in _SEPARATE} | {"backend": job.backend}
+    settings = {name: value for name, value in _plain(options).items() if name not in _SEPARATE}
+    settings["backend"] = job.backend
     settings["quantizer"] = (
         quantizer.fingerprint
         if options.quantizer
@@ -123,7 +124,7 @@ def prepare(options: MineOptions, inputs: Inputs, console: Console) -> Setup:
     }
     return Setup(
         job,
-        Records(options.format, job.k, job.positives, texts, corpus_texts),
+        Records(options.format, job.k, job.masks.positives, texts, corpus_texts),
         start,
         stop,
         digest.digest_of_json(about),
@@ -204,6 +205,14 @@ def _rows(rows: str | None, n: int) -> tuple[int, int]:
     if not start < stop <= n:
         raise CommandError(f"--rows {rows} must satisfy 0 <= A < B <= {n}, the number of anchors")
     return start, stop
+
+
+def _plain(options: MineOptions) -> dict[str, Any]:
+    """The options that are arguments of the job as they stand, but for --rerank, a number or a word."""
+    rerank = options.rerank
+    return {name: getattr(options, name) for name in _PLAIN} | {
+        "rerank": int(rerank) if rerank.removeprefix("-").isdecimal() else rerank
+    }
 
 
 def _texts(options: MineOptions, job: MiningJob, inputs: Inputs) -> tuple[Texts | None, Texts | None, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -17,10 +17,13 @@ from hashneg.arrays import Embeddings
 from hashneg.backends import choose_backend
 from hashneg.backends.request import NO_INDEX
 from hashneg.codes import Codes, width_of
-from hashneg.hamming import HammingIndex, exclusions
-from hashneg.mining import scoring
-from hashneg.mining.filters import STRATEGIES, Filters, draw
+from hashneg.hamming import HammingIndex
+from hashneg.hamming.results import TopK
+from hashneg.mining import scorers, scoring
+from hashneg.mining.filters import Filters
+from hashneg.mining.masks import Masks
 from hashneg.mining.report import MiningReport, ScoreSummary
+from hashneg.mining.strategies import Strategy
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer
 from hashneg.quantize.quantizer import block_rows
@@ -81,7 +84,7 @@ class MiningJob:
         allow: Any = None,
         k: int = 16,
         quantizer: int | BinaryQuantizer = 512,
-        rerank: int = 4,
+        rerank: int | str = 4,
         similarity: str = "cosine",
         score_fn: scoring.ScoreFunction | None = None,
         range_min: int = 0,
@@ -91,6 +94,7 @@ class MiningJob:
         absolute_margin: float | None = None,
         relative_margin: float | None = None,
         strategy: str = "top",
+        strategy_options: Mapping[str, Any] | None = None,
         probe: float = 1.0,
         seed: int = 0,
         backend: str = "auto",
@@ -110,36 +114,41 @@ class MiningJob:
                 stacklevel=3,
             )
         self.k = checks.integer(k, "k", minimum=1)
-        self.rerank = checks.integer(rerank, "rerank", minimum=0)
+        self.rerank = scorers.Rerank.checked(rerank)
         self.similarity = checks.choice(similarity, "similarity", SIMILARITIES)
         if score_fn is not None and not callable(score_fn):
             raise TypeError(f"score_fn must be a function of (anchor_rows, corpus_rows), got {score_fn!r}")
-        if score_fn is not None and not self.rerank:
-            raise ValueError("score_fn scores the candidates of the rerank, so it needs rerank >= 1")
+        if score_fn is not None and (self.rerank.from_codes or not self.rerank.factor):
+            raise ValueError(f"score_fn scores the candidates of the rerank, so it needs rerank >= 1, got {rerank!r}")
         self.score_fn = score_fn
         self.filters = Filters.checked(
             self.k, positives is not None, min_score=min_score, max_score=max_score,
             absolute_margin=absolute_margin, relative_margin=relative_margin,
             range_min=range_min, range_max=range_max,
         )  # fmt: skip
-        self.strategy = checks.choice(strategy, "strategy", STRATEGIES)
         self.probe = checks.real(probe, "probe", minimum=0.0, maximum=1.0)
         self.seed = checks.integer(seed, "seed", minimum=0)
+        self.strategy = Strategy(strategy, strategy_options, self.seed, len(self.corpus))
         self.backend = choose_backend(backend)
         self.threads = thread_count(threads)
         self.quantizer = self._quantizer(quantizer)
         if self.quantizer.dim is None and not len(self.corpus):
             raise ValueError(f"{self.corpus.name} has no rows to fit the quantizer on; give a fitted quantizer")
-        self.masks = self._exclusions(labels, corpus_labels, query_ids, exclude, allow)
-        self.positives = self._positives(positives)
+        if self.rerank.from_codes:
+            scorers.RabitqScorer.check(self.quantizer, self.similarity)
+        self.masks = Masks.checked(
+            len(self.anchors), len(self.corpus), self.itself, labels=labels, corpus_labels=corpus_labels,
+            query_ids=query_ids, exclude=exclude, allow=allow, positives=positives,
+        )  # fmt: skip
         self.seconds: dict[str, float] = {}
         self._index: HammingIndex | None = None
         self._codes: Codes | None = None
+        self._scorer: scorers.Scorer | None = None
 
     @property
     def pool(self) -> int:
         """Candidates taken from the Hamming search for each anchor; the corpus has no more than its rows."""
-        wanted = max(self.filters.range_max or 0, self.filters.range_min + max(1, self.rerank) * self.k)
+        wanted = max(self.filters.range_max or 0, self.filters.range_min + max(1, self.rerank.factor) * self.k)
         return min(wanted, max(1, len(self.corpus)))
 
     @property
@@ -164,9 +173,11 @@ class MiningJob:
         self.fit(progress)
         with self._timed("encode"):
             self._codes = self._encode(self.corpus.normalize(), progress)
+            self._scorer = self._scorer_of(self._codes)
+            self.strategy.prepare(self._codes)
         with self._timed("index"):
             order = "clustered" if self.probe < 1 else "given"
-            self._index = HammingIndex(self._codes, self.masks["database_labels"], order=order)
+            self._index = HammingIndex(self._codes, self.masks.corpus_labels, order=order)
 
     def mine(self, start: int, stop: int) -> Mined:
         """Mine the anchors `start` to `stop`; `prepare` comes first. A slice does not depend on the others."""
@@ -178,10 +189,10 @@ class MiningJob:
         with self._timed("search"):
             found = self._index.topk(
                 codes, self.pool, probe=self.probe, backend=self.backend, threads=self.threads,
-                **self._masks_of(start, stop),
+                **self.masks.of(start, stop),
             )  # fmt: skip
         with self._timed("rerank"):
-            scores, positive = self._scores(codes, found.distances, found.indices, start, stop)
+            scores, positive = self._scores(codes, found, start, stop)
         with self._timed("filter"):
             return self._choose(scores, found.indices, positive, np.arange(start, stop))
 
@@ -227,63 +238,6 @@ class MiningJob:
             )
         return quantizer
 
-    def _exclusions(self, labels: Any, corpus_labels: Any, query_ids: Any, exclude: Any, allow: Any) -> dict[str, Any]:
-        n, n_corpus = len(self.anchors), len(self.corpus)
-        if self.itself:
-            if corpus_labels is not None:
-                raise ValueError("corpus_labels goes with corpus; without one, labels are the labels of both sides")
-            if query_ids is not None:
-                raise ValueError("query_ids goes with corpus; without one, anchor i is row i")
-            corpus_labels, query_ids = labels, np.arange(n)
-        if (labels is None) != (corpus_labels is None):
-            missing = "labels" if labels is None else "corpus_labels"
-            raise ValueError(f"labels exclude only when both sides have them: {missing} is missing")
-        if labels is not None:
-            labels = arrays.integers(labels, "labels", (n,))
-            corpus_labels = arrays.integers(corpus_labels, "corpus_labels", (n_corpus,))
-        if exclude is not None:
-            exclude = arrays.integers(exclude, "exclude", (n, None))
-        if query_ids is not None:
-            query_ids = arrays.integers(query_ids, "query_ids", (n,))
-        exclusions.build(
-            n, n_corpus, query_ids=query_ids, exclude=exclude, allow=allow
-        )  # all rows are checked before the work starts
-        return {
-            "query_ids": query_ids,
-            "query_labels": labels,
-            "database_labels": corpus_labels,
-            "exclude": exclude,
-            "allow": None if allow is None else arrays.to_numpy(allow, "allow"),
-        }
-
-    def _positives(self, positives: Any) -> np.ndarray | None:
-        if positives is None:
-            return None
-        shape: tuple[int | None, ...] = (len(self.anchors), None)
-        flat = isinstance(positives, (list, tuple, range)) and not any(isinstance(i, (list, tuple)) for i in positives)
-        if flat or getattr(positives, "ndim", None) == 1:
-            shape = shape[:1]
-        ids = arrays.integers(positives, "positives", shape)
-        exclusions.check_ids(ids, "positives", len(self.corpus))
-        return ids[:, None] if ids.ndim == 1 else ids
-
-    def _masks_of(self, start: int, stop: int) -> dict[str, Any]:
-        """The exclusion arguments of the index search for a slice of the anchors."""
-
-        def cut(name: str) -> Any:
-            return None if self.masks[name] is None else self.masks[name][start:stop]
-
-        allow, listed = self.masks["allow"], cut("exclude")
-        if self.positives is not None:
-            own = self.positives[start:stop]
-            listed = own if listed is None else np.concatenate([own, listed], axis=1)
-        return {
-            "query_ids": cut("query_ids"),
-            "query_labels": cut("query_labels"),
-            "exclude": listed,
-            "allow": allow if allow is None or allow.ndim == 1 else allow[start:stop],
-        }
-
     def _encode(self, rows: Embeddings, progress: Progress) -> Codes:
         codes = np.empty((len(rows), width_of(self.quantizer.n_bits)), np.uint8)
         with Meter(progress, len(rows), "encoding") as meter:
@@ -292,33 +246,27 @@ class MiningJob:
                 meter.advance(len(block))
         return Codes(codes, self.quantizer.n_bits)
 
-    def _scores(
-        self, codes: Codes, distances: np.ndarray, ids: np.ndarray, start: int, stop: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _scorer_of(self, codes: Codes) -> scorers.Scorer:
+        if not self.rerank.factor:
+            return scorers.CodeScorer(codes)
+        if self.rerank.from_codes:
+            return scorers.RabitqScorer(self.anchors, self.corpus, codes, self.quantizer)
+        if self.score_fn is not None:
+            return scorers.FunctionScorer(self.score_fn)
+        return scorers.ExactScorer(self.anchors, self.corpus, self.similarity, self.backend, self.threads)
+
+    def _scores(self, codes: Codes, found: TopK, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Candidate scores, and the lowest score among each anchor's positives."""
-        assert self._codes is not None
-        positives = None if self.positives is None else self.positives[start:stop]
+        assert self._scorer is not None
+        score = self._scorer.slice(start, stop, codes)
+        if self.rerank.factor:
+            scores = score(found.indices)
+        else:  # the search has counted the differing bits
+            scores = scoring.cosine_of_distance(found.distances, codes.n_bits)
         lowest = np.full(stop - start, np.nan, np.float32)
-        if not self.rerank:
-            scores = scoring.cosine_of_distance(distances, codes.n_bits)
-            own = None if positives is None else scoring.code_scores(
-                codes.host, self._codes.host, positives, codes.n_bits
-            )  # fmt: skip
-        else:
-            rows = np.arange(start, stop)
-            wide = np.result_type(self.anchors.dtype, self.corpus.dtype)
-            vectors = None if self.score_fn else self.anchors.block(start, stop).astype(wide, copy=False)
-
-            def score(pairs: np.ndarray) -> np.ndarray:
-                if vectors is None:
-                    assert self.score_fn is not None
-                    return scoring.function_scores(self.score_fn, rows, pairs)
-                return scoring.exact_scores(vectors, self.corpus, pairs, self.similarity, self.backend, self.threads)
-
-            scores = score(ids)
-            own = None if positives is None else score(positives)
-        if own is not None and own.shape[1]:
-            lowest = np.fmin.reduce(own, axis=1)
+        positives = self.masks.positives
+        if positives is not None and positives.shape[1]:
+            lowest = np.fmin.reduce(score(positives[start:stop]), axis=1)
         return scores, lowest
 
     def _choose(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
@@ -339,9 +287,9 @@ class MiningJob:
         if gaps := bool(np.any(kept != (ids != NO_INDEX))):
             scores, ids = np.where(kept, scores, np.float32(np.nan)), np.where(kept, ids, NO_INDEX)
         first, last = self.filters.range_min, self.filters.range_max or self.pool
-        if self.strategy == "top":  # ranks beyond these are never returned
+        if self.strategy.name == "top":  # ranks beyond these are never returned
             last = first + self.k
-        if self.rerank:
+        if self.rerank.factor:
             scores, ids = scoring.best_first(scores, ids, last)
         elif gaps:
             scores, ids = scoring.packed_left(scores, ids)
@@ -349,8 +297,9 @@ class MiningJob:
         in_window = self.filters.in_window(left)
         removed["rank window"] = int((left - in_window).sum())
         scores, ids = scores[:, first:last], ids[:, first:last]
-        if self.strategy == "random":
-            chosen = draw(np.arange(ids.shape[1]) < in_window[:, None], self.k, self.seed, rows)
+        if self.strategy.name != "top":
+            beyond = np.arange(ids.shape[1]) >= in_window[:, None]
+            chosen = self.strategy.drawn(scores, np.where(beyond, NO_INDEX, ids), self.k, rows)
             places = np.argsort(~chosen, axis=1, kind="stable")[:, : self.k]  # the chosen ones in rank order
             scores, ids = np.take_along_axis(scores, places, axis=1), np.take_along_axis(ids, places, axis=1)
         counts = np.minimum(in_window, self.k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hashneg import arrays
@@ -44,7 +45,7 @@ def mine_hard_negatives(
     allow: Any = None,
     k: int = 16,
     quantizer: int | BinaryQuantizer = 512,
-    rerank: int = 4,
+    rerank: int | str = 4,
     similarity: str = "cosine",
     score_fn: ScoreFunction | None = None,
     range_min: int = 0,
@@ -54,6 +55,7 @@ def mine_hard_negatives(
     absolute_margin: float | None = None,
     relative_margin: float | None = None,
     strategy: str = "top",
+    strategy_options: Mapping[str, Any] | None = None,
     probe: float = 1.0,
     seed: int = 0,
     backend: str = "auto",
@@ -86,9 +88,11 @@ def mine_hard_negatives(
         Negatives per anchor.
     quantizer : int or BinaryQuantizer
         Bits of the codes, or a quantizer; one that is not fitted is fitted on the corpus (a copy of it).
-    rerank : int
+    rerank : int, "rabitq" or "rabitq:FACTOR"
         Take ``rerank * k`` candidates from the Hamming search and order them by their exact score. 0 keeps
-        Hamming order, and scores are then the estimate cos(pi H / n_bits).
+        Hamming order, and scores are then the estimate cos(pi H / n_bits). "rabitq" orders ``4 * k`` candidates, or
+        FACTOR times k, by an estimate of the cosine from the anchor's embedding, the code and two numbers for each
+        corpus row (`hashneg.theory.rabitq_scores`): the corpus embeddings are read once and never gathered from.
     similarity : "cosine" or "dot"
         The exact score. Cosine with a row of zeros is 0.
     score_fn : function, optional
@@ -102,12 +106,19 @@ def mine_hard_negatives(
         Keep ``score <= pos - absolute_margin``, pos being the lowest score among the anchor's positives.
     relative_margin : float, optional
         Keep ``score <= pos - abs(pos) * relative_margin``.
-    strategy : "top" or "random"
-        Return the first k that are left, or k of them drawn by (seed, anchor row), in rank order.
+    strategy : "top", "random", "unremix", "hcl" or "soft_info_nce"
+        Return the first k that are left, or k of them drawn by (seed, anchor row), in rank order: each alike, or in
+        proportion to the weight that `hashneg.weights` gives their scores. "unremix" is a reconstruction of the
+        paper's weight, see `hashneg.weights.unremix`.
+    strategy_options : mapping, optional
+        Of the weight: ``temperature`` and ``beta`` of `hashneg.weights.hcl`; ``alpha``, ``beta``, ``temperature`` and
+        ``floor`` of `hashneg.weights.soft_info_nce`; ``factors`` of `hashneg.weights.importance` for
+        "unremix", with ``uncertainty`` and ``representativeness``, one float for each corpus row; the latter is the
+        mean Hamming distance to all other rows unless given, the former is left out.
     probe : float
         Below 1, search only the most promising share of the corpus; see `HammingIndex.topk`.
     seed : int
-        Of the quantizer (if `quantizer` is a number) and of the random strategy.
+        Of the quantizer (if `quantizer` is a number) and of the strategies that draw.
     backend : str
         "auto", "cpu" or "reference"; see `hashneg.backends`.
     threads : int, optional
@@ -152,8 +163,8 @@ def mine_hard_negatives(
         anchors, corpus, positives=positives, labels=labels, corpus_labels=corpus_labels, query_ids=query_ids,
         exclude=exclude, allow=allow, k=k, quantizer=quantizer, rerank=rerank, similarity=similarity,
         score_fn=score_fn, range_min=range_min, range_max=range_max, min_score=min_score, max_score=max_score,
-        absolute_margin=absolute_margin, relative_margin=relative_margin, strategy=strategy, probe=probe,
-        seed=seed, backend=backend, threads=threads,
+        absolute_margin=absolute_margin, relative_margin=relative_margin, strategy=strategy,
+        strategy_options=strategy_options, probe=probe, seed=seed, backend=backend, threads=threads,
     )  # fmt: skip
     mined = job.run(progress)
     export = arrays.exporter(anchors)

@@ -38,7 +38,8 @@ def sorting_network(
         comparators all point the same way, so that n need not be a power of two.
     relaxation : {"logistic", "cauchy", "reciprocal", "optimal"}
         F(v) is ``1/(1 + exp(-v))``; ``atan(v)/pi + 1/2``; ``(v/(2 + |v|) + 1)/2``; or ``v + 1/2`` for
-        ``|v| <= 1/4`` and ``1 - 1/(16 v)`` above, mirrored below. All but the logistic give sorts that are monotonic in each score.
+        ``|v| <= 1/4`` and ``1 - 1/(16 v)`` above, mirrored below. All but the logistic give sorts that are
+        monotonic in each score.
     m : int, optional
         Build only the rows of the first m ranks.
     hard : bool

@@ -101,15 +101,18 @@ def draw(weights: Any, k: int, *, seed: int = 0, rows: Any = None) -> Any:
 
 def mark(weights: np.ndarray, k: int, seed: int, rows: np.ndarray) -> np.ndarray:
     """Mark at most k columns of each row, bool (n, c); `draw` on plain NumPy arrays, unchecked."""
+    marked = np.zeros(weights.shape, bool)
+    np.put_along_axis(marked, order(weights, seed, rows)[:, :k], True, axis=1)
+    return marked & (weights > 0)
+
+
+def order(weights: np.ndarray, seed: int, rows: np.ndarray) -> np.ndarray:
+    """All columns of each row in the order in which they are drawn, int64 (n, c); those of weight 0 come last."""
     places = np.arange(1, weights.shape[1] + 1, dtype=np.uint64)
     bits = mix64(places ^ mix64(rows, seed)[:, None], seed) >> np.uint64(11)
     waits = -np.log((bits.astype(np.float64) + 0.5) * 2.0**-53)
-    some = weights > 0
-    waits = np.divide(waits, weights, out=np.full(weights.shape, np.inf), where=some)
-    first = np.argsort(waits, axis=1, kind="stable")[:, :k]
-    marked = np.zeros(weights.shape, bool)
-    np.put_along_axis(marked, first, True, axis=1)
-    return marked & some
+    waits = np.divide(waits, weights, out=np.full(weights.shape, np.inf), where=weights > 0)
+    return np.argsort(waits, axis=1, kind="stable")
 
 
 def _wide(weights: Any) -> np.ndarray:
