@@ -25,7 +25,7 @@ _FRAMEWORKS = {
 }
 _ARRAYS = {"numpy": ("ndarray",), "torch": ("Tensor",), "jax": ("Array",), "tensorflow": ("Tensor", "Variable")}
 _DLPACK_CPU = {1, 3}  # kDLCPU, kDLCUDAHost
-_SAFE_PEAK = 1e120
+SAFE_PEAK = 1e120
 _CACHED_NUMBERS = 1 << 15  # scaled at a time, so that their float64 copy stays in the cache
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -389,7 +389,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 def _tamed(rows: np.ndarray) -> np.ndarray:
     """float64 rows, those whose squares overflow or vanish divided by their largest number."""
     peak = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    extreme = (peak > _SAFE_PEAK) | ((peak > 0) & (peak < 1 / _SAFE_PEAK))
+    extreme = (peak > SAFE_PEAK) | ((peak > 0) & (peak < 1 / SAFE_PEAK))
     return np.where(extreme, rows / np.where(extreme, peak, 1), rows) if extreme.any() else rows
 
 

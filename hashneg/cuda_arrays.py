@@ -42,20 +42,34 @@ def are_usable() -> bool:
 def from_device(x: Any, framework: str, name: str) -> Any:
     """The CuPy array of the same memory; work that is queued for it on its framework's stream comes first.
 
+    bfloat16 comes as uint16 holding its bits.
+
     Raises
     ------
     TypeError
         If the array cannot be handed over.
     """
+    bfloat16 = "bfloat16" in str(getattr(x, "dtype", ""))
     if framework == "cupy":
-        return x
+        return x.view(np.uint16) if bfloat16 else x
     cupy = import_module("cupy")
     if framework == "torch":
         x = x.detach()
     try:
-        return cupy.from_dlpack(x)
+        return cupy.from_dlpack(_bits(x, framework)).view(np.uint16) if bfloat16 else cupy.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(f"{name}, a {type(x).__name__}, cannot be read as a CuPy array: {error}") from error
+
+
+def _bits(x: Any, framework: str) -> Any:
+    """bfloat16, which not every CuPy reads, as 16-bit integers."""
+    if framework == "torch":
+        return x.view(sys.modules["torch"].int16)
+    if framework == "jax":
+        return sys.modules["jax"].lax.bitcast_convert_type(x, np.uint16)
+    if framework == "tensorflow":
+        return sys.modules["tensorflow"].bitcast(x, np.uint16)
+    return x
 
 
 def to_framework(x: Any, like: Any, framework: str | None) -> Any:
@@ -80,7 +94,7 @@ def current_stream(x: Any, framework: str | None) -> AbstractContextManager[Any]
 
     The other frameworks have no stream of the caller's: DLPack orders their work before and behind.
     """
-    if not is_on_device(x, framework):
+    if not (is_on_device(x, framework) and are_usable()):
         return nullcontext()
     cupy = import_module("cupy")
     stack = ExitStack()
@@ -95,12 +109,26 @@ def current_stream(x: Any, framework: str | None) -> AbstractContextManager[Any]
     return stack
 
 
+def namespace(on_device: bool) -> Any:
+    """The module whose functions make plain arrays there: CuPy, or NumPy for the host."""
+    return import_module("cupy") if on_device else np
+
+
 def contiguous(x: Any, dtype: Any = None) -> Any:
     """`numpy.ascontiguousarray`, or CuPy's for an array of a device."""
-    home = np if isinstance(x, np.ndarray) else import_module("cupy")
-    return home.ascontiguousarray(x, dtype)
+    return namespace(not isinstance(x, np.ndarray)).ascontiguousarray(x, dtype)
 
 
 def upload(x: np.ndarray) -> Any:
     """A copy on the current device of an array that hashneg made."""
     return import_module("cupy").asarray(x)
+
+
+def download(x: Any) -> np.ndarray:
+    """A plain array as one of the host: NumPy's as it is, CuPy's in a copy."""
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def rows_on_host(x: Any, ids: np.ndarray) -> np.ndarray:
+    """Copies on the host of some rows of a plain array."""
+    return x[ids] if isinstance(x, np.ndarray) else x[upload(ids)].get()

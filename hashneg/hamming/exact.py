@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks
+from hashneg import arrays, checks, cuda_arrays
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import NO_INDEX
+from hashneg.device_embeddings import check_finite, embeddings, share_device
 from hashneg.hamming import exclusions
 from hashneg.hamming.results import ScoredTopK
 from hashneg.progress import Meter, Progress
@@ -67,31 +68,35 @@ def exact_topk(
     >>> hn.exact_topk(x, x, 1, query_ids=range(3)).indices.ravel().tolist()
     [1, 0, 1]
     """
-    x, y = arrays.embeddings(queries, "queries"), arrays.embeddings(database, "database")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"queries have {x.shape[1]} dimensions but database has {y.shape[1]}; they must agree")
-    k = checks.integer(k, "k", minimum=1)
-    offset = checks.integer(offset, "offset", minimum=0)
-    masks = exclusions.build(
-        len(x), len(y), query_ids=query_ids, query_labels=query_labels,
-        database_labels=database_labels, exclude=exclude, allow=allow,
-    )  # fmt: skip
-    if checks.choice(similarity, "similarity", SIMILARITIES) == "cosine":
-        x, y = x.normalize(), y.normalize()
-    update = implementation("update_best", choose_backend(backend))
-    count = thread_count(threads)
-    scores = np.full((len(x), k), np.nan, np.result_type(x.dtype, y.dtype))
-    indices = np.full((len(x), k), NO_INDEX, np.int64)
-    with Meter(progress, len(y), "exact search") as meter:
-        for first, rows in y.blocks(_DATABASE_ROWS):
-            for start, tile in x.blocks(_QUERY_ROWS):
-                stop = start + len(tile)
-                part = masks.queries(start, stop)
-                update(scores[start:stop], indices[start:stop], tile, rows, first, part, count)
-            meter.advance(len(rows))
-    indices[indices >= 0] += offset
-    export = arrays.exporter(queries)
-    return ScoredTopK(export(scores), export(indices))
+    with arrays.current_stream(queries):
+        x, y = embeddings(queries, "queries"), embeddings(database, "database")
+        share_device(x, y)
+        if x.shape[1] != y.shape[1]:
+            raise ValueError(f"queries have {x.shape[1]} dimensions but database has {y.shape[1]}; they must agree")
+        k = checks.integer(k, "k", minimum=1)
+        offset = checks.integer(offset, "offset", minimum=0)
+        masks = exclusions.build(
+            len(x), len(y), query_ids=query_ids, query_labels=query_labels,
+            database_labels=database_labels, exclude=exclude, allow=allow, like=queries,
+        )  # fmt: skip
+        if checks.choice(similarity, "similarity", SIMILARITIES) == "cosine":
+            x, y = x.normalize(), y.normalize()
+        update = implementation("update_best", choose_backend(backend, arrays.is_on_device(queries)))
+        count = thread_count(threads)
+        check_finite(x, y)
+        full = cuda_arrays.namespace(arrays.is_on_device(queries)).full
+        scores = full((len(x), k), np.nan, np.result_type(x.dtype, y.dtype))
+        indices = full((len(x), k), NO_INDEX, np.int64)
+        with Meter(progress, len(y), "exact search") as meter:
+            for first, rows in y.blocks(_DATABASE_ROWS):
+                for start, tile in x.blocks(_QUERY_ROWS):
+                    stop = start + len(tile)
+                    part = masks.queries(start, stop)
+                    update(scores[start:stop], indices[start:stop], tile, rows, first, part, count)
+                meter.advance(len(rows))
+        indices += offset * (indices >= 0)
+        export = arrays.exporter(queries)
+        return ScoredTopK(export(scores), export(indices))
 
 
 def overlap_at_k(found: Any, truth: Any) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks, files
+from hashneg import arrays, checks, cuda_arrays, files
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import Projection
 from hashneg.codes import Codes, width_of
+from hashneg.device_embeddings import AnyEmbeddings, check_finite, embeddings, is_on_device
 from hashneg.quantize import given, itq, rotations
 from hashneg.quantize.sampling import RowSample
 
@@ -154,7 +155,8 @@ class BinaryQuantizer:
         Parameters
         ----------
         x : array, float (n, d)
-            A memory map larger than memory is read block by block.
+            A memory map larger than memory is read block by block. Of an array on a CUDA device, sums and a sample of
+            rows come to the host, where the thresholds are computed.
 
         Returns
         -------
@@ -186,19 +188,21 @@ class BinaryQuantizer:
         """
         if self.rotation == "given":
             raise ValueError("a quantizer of from_projection has its matrix and thresholds, and is not fitted to data")
-        rows = arrays.embeddings(x, "x")
-        if len(rows) == 0:
-            raise ValueError(f"x must have at least one row to fit on, got shape {rows.shape}")
-        self._check_dim(rows)
-        if self.n_seen and self._sample is None:
-            raise ValueError("a loaded quantizer cannot be fitted further, since its sample is not saved; use fit")
-        total = np.zeros(rows.shape[1]) if self._total is None else self._total.copy()
-        sample = self._new_sample() if self._sample is None else self._sample.copy()
-        add = implementation("add_columns", choose_backend(self._backend))
-        for _, block in rows.blocks(block_rows(rows.shape[1])):
-            if self.center == "mean":
-                add(total, block)
-            sample.add(block)
+        with arrays.current_stream(x):
+            rows = embeddings(x, "x")
+            if len(rows) == 0:
+                raise ValueError(f"x must have at least one row to fit on, got shape {rows.shape}")
+            self._check_dim(rows)
+            if self.n_seen and self._sample is None:
+                raise ValueError("a loaded quantizer cannot be fitted further, since its sample is not saved; use fit")
+            check_finite(rows)
+            total = np.zeros(rows.shape[1]) if self._total is None else self._total.copy()
+            sample = self._new_sample() if self._sample is None else self._sample.copy()
+            add = implementation("add_columns", choose_backend(self._backend, is_on_device(rows)))
+            for _, block in rows.blocks(block_rows(rows.shape[1])):
+                if self.center == "mean":
+                    add(total, block)
+                sample.add(block)
         self.dim = rows.shape[1]
         self.n_seen += len(rows)
         self._total, self._sample, self._projection = total, sample, None
@@ -223,10 +227,8 @@ class BinaryQuantizer:
         TypeError, ValueError
             If `x` is not a float matrix of the fitted d, or holds NaN or infinity.
         """
-        rows = arrays.embeddings(x, "x")
-        codes = np.empty((len(rows), width_of(self.n_bits)), np.uint8)
-        self._apply("encode", rows, codes)
-        return Codes._of(codes, self.n_bits, x)
+        with arrays.current_stream(x):
+            return Codes._of(self._apply("encode", x, width_of(self.n_bits), np.uint8), self.n_bits, x)
 
     def fit_encode(self, x: Any) -> Codes:
         """`fit`, then `encode` the same rows."""
@@ -240,10 +242,8 @@ class BinaryQuantizer:
         array, float32 (n, n_bits)
             float64 for float64 input; of the framework of `x`.
         """
-        rows = arrays.embeddings(x, "x")
-        z = np.empty((len(rows), self.n_bits), rows.dtype)
-        self._apply("project", rows, z)
-        return arrays.exporter(x)(z)
+        with arrays.current_stream(x):
+            return arrays.exporter(x)(self._apply("project", x, self.n_bits))
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -311,7 +311,7 @@ class BinaryQuantizer:
         named = {"thresholds": projection.thresholds, "matrix": projection.matrix, "signs": projection.signs}
         return {name: value for name, value in named.items() if value is not None}
 
-    def _check_dim(self, rows: arrays.Embeddings) -> None:
+    def _check_dim(self, rows: AnyEmbeddings) -> None:
         dim = rows.shape[1]
         if self.dim not in (None, dim):
             raise ValueError(f"{rows.name} has {dim} dimensions, but the quantizer was fitted on {self.dim}")
@@ -324,12 +324,17 @@ class BinaryQuantizer:
         large = self.rotation == "itq" or self.center == "median"
         return RowSample(SAMPLE_ROWS if large else _PROBE_ROWS, self.seed)
 
-    def _apply(self, operation: str, rows: arrays.Embeddings, out: np.ndarray) -> None:
+    def _apply(self, operation: str, x: Any, width: int, dtype: Any = None) -> Any:
+        """What a backend makes of the rows of `x`, (n, width) of `dtype` or that of the rows, where `x` lies."""
+        rows = embeddings(x, "x")
         projection = self._fitted()
         self._check_dim(rows)
-        run = implementation(operation, choose_backend(self._backend))
+        check_finite(rows)
+        run = implementation(operation, choose_backend(self._backend, is_on_device(rows)))
+        out = cuda_arrays.namespace(is_on_device(rows)).empty((len(rows), width), dtype or rows.dtype)
         for start, block in rows.blocks(block_rows(rows.shape[1])):
             out[start : start + len(block)] = run(block, projection)
+        return out
 
     def _fitted(self) -> Projection:
         """The rotation and thresholds, computed when first needed after fitting."""
@@ -357,9 +362,9 @@ class BinaryQuantizer:
         bare = Projection(kind, np.zeros(self.n_bits), matrix, signs)
         thresholds = bare.thresholds
         if self.center == "mean":
-            thresholds = _rotated(mean[None], bare)[0]
+            thresholds = rotations.projected(mean[None], bare)[0]
         elif self.center == "median":
-            thresholds = np.median(_rotated(sample, bare), axis=0)
+            thresholds = np.median(rotations.projected(sample, bare), axis=0)
         return Projection(kind, thresholds, matrix, signs)
 
     def _warn_of_constant_bits(self) -> None:
@@ -368,7 +373,7 @@ class BinaryQuantizer:
         rows = rows[:: -(-len(rows) // _PROBE_ROWS)]  # from end to end: data may be sorted
         if len(rows) < 2:
             return
-        bits = implementation("project", choose_backend(self._backend))(rows, self._projection) >= 0
+        bits = rotations.projected(rows, self._projection) >= 0
         constant = np.flatnonzero(bits.all(axis=0) | ~bits.any(axis=0))
         if len(constant):
             fix = "" if self.center else "; center='mean' or 'median' would split the data"
@@ -378,18 +383,6 @@ class BinaryQuantizer:
                 f"and tell nothing{fix}",
                 ConstantBitWarning,
             )
-
-
-def _rotated(rows: np.ndarray, bare: Projection) -> np.ndarray:
-    """R x of all rows in float64, the same whatever backend encodes later."""
-    z = np.empty((len(rows), len(bare.thresholds)))
-    for start in range(0, len(rows), 1024):
-        block = rows[start : start + 1024].astype(np.float64)
-        if bare.matrix is not None:  # rows need not be independent of each other here, so take the fast product
-            z[start : start + 1024] = block @ bare.matrix.T
-        else:
-            z[start : start + 1024] = implementation("project", "reference")(block, bare)
-    return z
 
 
 def block_rows(dim: int) -> int:

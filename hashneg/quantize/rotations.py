@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hashneg.backends import implementation
+from hashneg.backends.request import Projection
+
 _ROUNDS = 3  # of signs and Walsh-Hadamard transform; fewer leave structure in sparse rows
 
 
@@ -37,3 +40,15 @@ def hadamard_signs(n_bits: int, dim: int, seed: int) -> np.ndarray:
             for number in range(-(-n_bits // width))
         ]
     )
+
+
+def projected(rows: np.ndarray, projection: Projection) -> np.ndarray:
+    """z = R x - thresholds of rows of the host, in float64, the same whatever backend encodes later."""
+    z = np.empty((len(rows), len(projection.thresholds)))
+    for start in range(0, len(rows), 1024):
+        block = rows[start : start + 1024].astype(np.float64)
+        if projection.matrix is not None:  # rows need not be independent of each other here, so take the fast product
+            z[start : start + 1024] = block @ projection.matrix.T - projection.thresholds
+        else:
+            z[start : start + 1024] = implementation("project", "reference")(block, projection)
+    return z

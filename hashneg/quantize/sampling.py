@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from hashneg import cuda_arrays
 from hashneg.randomness import mix64
 
 _LARGEST_KEY = np.uint64(2**64 - 1)
@@ -23,14 +26,14 @@ class RowSample:
         self._held = 0
         self._chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, row numbers, rows
 
-    def add(self, rows: np.ndarray) -> None:
-        """Take the next rows into account."""
+    def add(self, rows: Any) -> None:
+        """Take the next rows into account; of a device, those that may be in the sample come to the host."""
         numbers = np.arange(self.seen, self.seen + len(rows))
         keys = mix64(numbers, self.seed)
         self.seen += len(rows)
         new = np.flatnonzero(keys <= self._limit)
         if len(new):
-            self._chunks.append((keys[new], numbers[new], rows[new]))
+            self._chunks.append((keys[new], numbers[new], cuda_arrays.rows_on_host(rows, new)))
             self._held += len(new)
         if self._held > 1.25 * self.size:  # seldom, so that most calls copy nothing but candidates
             self._shrink()

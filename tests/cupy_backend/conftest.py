@@ -17,6 +17,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]  # t
 
 import stand_in  # noqa: E402
 
+from hashneg import backends  # noqa: E402
+
 MODULES = ("device", "layout", "scanner", "search", "masks", "distances", "projection", "similarity")
 
 #: Devices of which each takes another path: compute capability and bytes of shared memory of a block.
@@ -51,3 +53,15 @@ def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     yield modules
     forget()
+
+
+@pytest.fixture
+def gpu(emulated: Callable[..., Any]) -> Iterator[Any]:
+    """The emulated device as the public functions find it; modules that need no public function have their own."""
+    caches = backends._why_missing, backends._automatic_on_device, backends.implementation
+    modules = emulated()
+    for cached in caches:
+        cached.cache_clear()
+    yield modules
+    for cached in caches:
+        cached.cache_clear()

@@ -35,8 +35,9 @@ class ndarray:
         return ndarray(np.asarray(getattr(ufunc, method)(*map(_plain, inputs), **named)))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function not in (np.sort, np.any, np.all, np.argwhere, np.cumsum):
+        if function not in _FUNCTIONS:
             return NotImplemented
+        _refuse_host_arrays(_leaves(args))
         return ndarray(np.asarray(function(*map(_plain, args), **kwargs)))
 
     def __init__(self, values: np.ndarray) -> None:
@@ -85,6 +86,14 @@ class ndarray:
         return lambda *args, **named: ndarray(np.asarray(getattr(self.values, name)(*map(_plain, args), **named)))
 
 
+_FUNCTIONS = (np.sort, np.any, np.all, np.argwhere, np.cumsum, np.where)
+
+
+def _leaves(args: Any) -> list[Any]:
+    """Arguments, and the members of those that are sequences."""
+    return [leaf for arg in args for leaf in (arg if isinstance(arg, (tuple, list)) else [arg])]
+
+
 def _operator(name: str) -> Any:
     def apply(self: ndarray, other: Any) -> ndarray:
         _refuse_host_arrays([other])
@@ -93,8 +102,8 @@ def _operator(name: str) -> Any:
     return apply
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "ge", "gt", "le", "lt", "eq", "ne",
-              "and", "or", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "ge", "gt", "le", "lt",
+              "eq", "ne", "and", "or", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
