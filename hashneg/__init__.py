@@ -23,6 +23,7 @@ _HOME_OF = {
     "hamming_topk": "hashneg.hamming",
     "hamming_range": "hashneg.hamming",
     "merge_topk": "hashneg.hamming",
+    "stream_topk": "hashneg.hamming",
     "exact_topk": "hashneg.hamming",
     "overlap_at_k": "hashneg.hamming",
     "HammingIndex": "hashneg.hamming",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         hamming_topk,
         merge_topk,
         overlap_at_k,
+        stream_topk,
     )
     from hashneg.mining import HardNegatives, MiningReport, mine_hard_negatives
     from hashneg.quantize import BinaryQuantizer, ConstantBitWarning, NotFittedError

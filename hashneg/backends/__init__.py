@@ -36,11 +36,14 @@ TABLE: dict[tuple[str, str], str] = {
     }.items()
     for backend in ("reference", "cpu", "cupy", "numba_cuda")
 }
-#: Ids are on the host: batches are composed there, whatever device is searched on.
+#: Of the host alone: ids of batches are there, whatever device is searched on, and so are numbers of rows.
 TABLE |= {
-    ("compose_batches", backend): f"hashneg.backends.{backend}.batches:compose_batches"
+    (operation, backend): f"hashneg.backends.{backend}.{module}:{operation}"
+    for operation, module in {"compose_batches": "batches", "rabitq_scores": "rabitq"}.items()
     for backend in ("reference", "cpu")
 }
+#: The database is on the host, the queries on a device.
+TABLE["stream_topk", "cupy"] = "hashneg.backends.cupy.streaming:stream_topk"
 
 _NEEDS = {"reference": "numpy", "cpu": "numba", "cupy": "cupy", "numba_cuda": "numba"}
 _INSTALL = {"cupy": "hashneg[cuda12] or hashneg[cuda13]"}  # where the package has another name than the module

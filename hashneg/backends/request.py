@@ -145,6 +145,43 @@ class Database:
 
 
 @dataclass(frozen=True)
+class HostRows:
+    """Rows that stay on the host, to be searched on a device chunk by chunk. Memory maps are read as they are needed.
+
+    Attributes
+    ----------
+    codes : list of uint8 (rows, width), stacked by rows
+    labels : int64 (n,) or None
+    allow : uint8 (n,) of 0 and 1; or packed, low bit first, (ceil(n/8),); or None
+    allow_is_packed : bool
+    """
+
+    codes: list[np.ndarray]
+    labels: np.ndarray | None = None
+    allow: np.ndarray | None = None
+    allow_is_packed: bool = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self.codes))
+
+    def parts(self, start: int, stop: int) -> dict[str, list[np.ndarray]]:
+        """Rows `start` to `stop`: codes, and labels and alive where there are any; each as pieces to be joined."""
+        pieces, first = [], 0
+        for codes in self.codes:
+            pieces.append(codes[max(0, start - first) : max(0, stop - first)])
+            first += len(codes)
+        parts = {"codes": pieces}
+        if self.labels is not None:
+            parts["labels"] = [self.labels[start:stop]]
+        if self.allow is not None and self.allow_is_packed:
+            bits = np.unpackbits(self.allow[start // 8 : -(-stop // 8)], bitorder="little")
+            parts["alive"] = [bits[start % 8 :][: stop - start]]
+        elif self.allow is not None:
+            parts["alive"] = [self.allow[start:stop]]
+        return parts
+
+
+@dataclass(frozen=True)
 class Composition:
     """What batches are composed of; ids are 0 .. n-1.
 

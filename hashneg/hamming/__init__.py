@@ -5,6 +5,7 @@ from hashneg.hamming.index import HammingIndex
 from hashneg.hamming.merge import merge_topk
 from hashneg.hamming.results import CSR, ScoredTopK, TopK
 from hashneg.hamming.search import hamming_distances, hamming_range, hamming_topk
+from hashneg.hamming.streaming import stream_topk
 
 __all__ = [
     "CSR",
@@ -17,4 +18,5 @@ __all__ = [
     "hamming_topk",
     "merge_topk",
     "overlap_at_k",
+    "stream_topk",
 ]

@@ -135,10 +135,11 @@ def hamming_topk(
     """
     queries, database = as_codes(queries, "queries", device=True), as_codes(database, "database", device=True)
     _same_bits(queries, database, "queries", "database")
-    masks = exclusions.build(
-        len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
-        database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
-    )  # fmt: skip
+    with arrays.current_stream(queries.data):
+        masks = exclusions.build(
+            len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
+            database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
+        )  # fmt: skip
     return run_topk(
         Database(database.host, database.n_bits), queries, k, masks, max_distance=max_distance, metric=metric,
         offset=offset, backend=backend, threads=threads, progress=progress,
@@ -161,7 +162,7 @@ def run_topk(
 ) -> TopK:
     """Search a prepared or bare database; the arguments that every top-k shares are checked here."""
     k = checks.integer(k, "k", minimum=1)
-    search = _search(database.n_bits, max_distance, "max_distance", metric, masks, probe)
+    search = request(database.n_bits, max_distance, "max_distance", metric, masks, probe)
     offset = checks.integer(offset, "offset", minimum=0)
     run = implementation("topk", choose_backend(backend, arrays.is_on_device(queries.data)))
     with arrays.current_stream(queries.data), Meter(progress, len(queries), "searching", "query") as meter:
@@ -219,11 +220,12 @@ def hamming_range(
     """
     queries, database = as_codes(queries, "queries", device=True), as_codes(database, "database", device=True)
     _same_bits(queries, database, "queries", "database")
-    masks = exclusions.build(
-        len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
-        database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
-    )  # fmt: skip
-    search = _search(database.n_bits, checks.integer(radius, "radius"), "radius", metric, masks)
+    with arrays.current_stream(queries.data):
+        masks = exclusions.build(
+            len(queries), len(database), query_ids=query_ids, query_labels=query_labels,
+            database_labels=database_labels, exclude=exclude, allow=allow, like=queries.data,
+        )  # fmt: skip
+    search = request(database.n_bits, checks.integer(radius, "radius"), "radius", metric, masks)
     offset = checks.integer(offset, "offset", minimum=0)
     run = implementation("range_search", choose_backend(backend, arrays.is_on_device(queries.data)))
     with arrays.current_stream(queries.data), Meter(progress, len(queries), "searching", "query") as meter:
@@ -236,7 +238,7 @@ def hamming_range(
         return CSR(export(indptr), export(indices), export(distances))
 
 
-def _search(
+def request(
     n_bits: int,
     max_distance: int | None,
     name: str,
@@ -244,6 +246,7 @@ def _search(
     masks: exclusions.Exclusions,
     probe: float = 1.0,
 ) -> Search:
+    """The checked request that a backend gets; `name` is what the caller knows the limit by."""
     checks.choice(metric, "metric", METRICS)
     limit = n_bits if max_distance is None else checks.integer(max_distance, name, minimum=0)
     probe = checks.real(probe, "probe", minimum=0.0, maximum=1.0)

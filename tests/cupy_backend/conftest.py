@@ -19,7 +19,7 @@ import stand_in  # noqa: E402
 
 from hashneg import backends  # noqa: E402
 
-MODULES = ("device", "layout", "scanner", "search", "masks", "distances", "projection", "similarity")
+MODULES = ("device", "layout", "scanner", "search", "masks", "distances", "projection", "similarity", "streaming")
 
 #: Devices of which each takes another path: compute capability and bytes of shared memory of a block.
 DEVICES = {

@@ -2,7 +2,7 @@
 
 An array cannot be read by NumPy, fresh memory is filled with a pattern, and kernels are the .cu files compiled as
 C++ behind `emulation.h`. A launch is checked as no GPU does it: number and types of the arguments, contiguity, limits
-of the grid and of shared memory.
+of the grid and of shared memory. Streams run at once or, where they are told to, as late as a device may.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import os
 import re
 import subprocess
 import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -23,6 +26,55 @@ HEADER = Path(__file__).with_name("emulation.h")
 COMPILER = os.environ.get("CXX", "g++")
 _KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
 _POISON = 0xA5
+
+
+class Stream:
+    """Work that runs in order: at once; or, where `late`, when something waits for it."""
+
+    late = False  # of new streams
+    null: ClassVar[Stream]
+
+    def __init__(self, non_blocking: bool = True) -> None:
+        assert non_blocking  # another one would wait for the null stream, which is not imitated
+        self._queue: deque[Callable[[], None]] = deque()
+        self._done = 0
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._queue.append(work)
+        if not self.late:
+            self.synchronize()
+
+    def mark(self) -> int:
+        return self._done + len(self._queue)
+
+    def run(self, mark: int) -> None:
+        while self._done < mark:
+            self._done += 1
+            self._queue.popleft()()
+
+    def synchronize(self) -> None:
+        self.run(self.mark())
+
+    def wait_event(self, event: Event) -> None:
+        if event.place is not None:
+            stream, mark = event.place  # as it is now: the event may be recorded again
+            self.put(lambda: stream.run(mark))
+
+
+class Event:
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.place: tuple[Stream, int] | None = None
+
+    def record(self, stream: Stream | None = None) -> None:
+        stream = stream or Stream.null
+        self.place = stream, stream.mark()
+
+    def synchronize(self) -> None:
+        if self.place is not None:
+            self.place[0].run(self.place[1])
+
+
+Stream.null = Stream()
 
 
 class ndarray:
@@ -40,31 +92,45 @@ class ndarray:
         _refuse_host_arrays(_leaves(args))
         return ndarray(np.asarray(function(*map(_plain, args), **kwargs)))
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+    def __init__(self, values: np.ndarray, number: int = 0) -> None:
+        self.memory, self.number = values, number
+
+    @property
+    def values(self) -> np.ndarray:
+        """The numbers, when all work on the current stream is done."""
+        Stream.null.synchronize()
+        return self.memory
 
     def __array__(self, *_: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
-    shape = property(lambda self: self.values.shape)
-    dtype = property(lambda self: self.values.dtype)
-    strides = property(lambda self: self.values.strides)
-    size = property(lambda self: self.values.size)
-    ndim = property(lambda self: self.values.ndim)
-    flags = property(lambda self: self.values.flags)
-    nbytes = property(lambda self: self.values.nbytes)
-    T = property(lambda self: ndarray(self.values.T))
-    data = property(lambda self: MemoryPointer(self.values))
-    device = property(lambda self: Device(0))
+    shape = property(lambda self: self.memory.shape)
+    dtype = property(lambda self: self.memory.dtype)
+    strides = property(lambda self: self.memory.strides)
+    size = property(lambda self: self.memory.size)
+    ndim = property(lambda self: self.memory.ndim)
+    flags = property(lambda self: self.memory.flags)
+    nbytes = property(lambda self: self.memory.nbytes)
+    T = property(lambda self: ndarray(self.memory.T))
+    data = property(lambda self: MemoryPointer(self.memory))
+    device = property(lambda self: Device(self.number))
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return 2, 0
+        return 2, self.number
+
+    def set(self, host: np.ndarray, stream: Stream) -> None:
+        """Copy without waiting: what `host` holds when the copy runs."""
+        assert is_pinned(host), "the device would not copy this memory while the host goes on"
+        assert (host.shape, host.dtype) == (self.shape, self.dtype)
+        assert host.flags.c_contiguous
+        assert self.flags.c_contiguous
+        stream.put(lambda: np.copyto(self.memory, host))
 
     def get(self) -> np.ndarray:
         return self.values.copy()
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.memory)
 
     def __int__(self) -> int:
         return int(self.values)
@@ -73,7 +139,7 @@ class ndarray:
         return bool(self.values)
 
     def __getitem__(self, key: Any) -> ndarray:
-        return ndarray(self.values[_plain(key)][...])
+        return ndarray(self.memory[_plain(key)][...], self.number)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
@@ -139,7 +205,7 @@ def asarray(values: Any, dtype: Any = None) -> ndarray:
 
 
 def ascontiguousarray(x: ndarray, dtype: Any = None) -> ndarray:
-    same = x.values.flags.c_contiguous and (dtype is None or x.dtype == dtype)
+    same = x.flags.c_contiguous and (dtype is None or x.dtype == dtype)
     return x if same else ndarray(np.ascontiguousarray(x.values, dtype))
 
 
@@ -180,9 +246,13 @@ class RawKernel:
         cells = [self._cell(i, *pair) for i, pair in enumerate(zip(args, self._types, strict=True))]
         pointers = (ctypes.c_void_p * len(cells))(*[cell.ctypes.data for cell in cells])
         RawKernel.launches[self.name] = RawKernel.launches.get(self.name, 0) + 1
-        failure = self._run(shape.astype(np.uint32).ctypes.data, shared_mem, pointers, RawKernel.seed)
-        if failure:
-            raise RuntimeError(f"{self.name}: {failure.decode()}")
+        counts, seed = shape.astype(np.uint32), RawKernel.seed
+
+        def run(*_keep_alive: Any) -> None:
+            if failure := self._run(counts.ctypes.data, shared_mem, pointers, seed):
+                raise RuntimeError(f"{self.name}: {failure.decode()}")
+
+        Stream.null.put(partial(run, args, cells))
 
     def _cell(self, i: int, value: Any, kind: str) -> np.ndarray:
         """The eight or fewer bytes that hold an argument."""
@@ -194,11 +264,11 @@ class RawKernel:
                 return np.array(0, np.uint64)
             if not isinstance(value, ndarray):
                 raise TypeError(f"{where}: {type(value)} is no array")
-            if not value.values.flags.c_contiguous:
+            if not value.flags.c_contiguous:
                 raise TypeError(f"{where}: the array is not contiguous")
             if kind != "p*" and kind[1:] != f"{value.dtype.kind}{value.dtype.itemsize}":
                 raise TypeError(f"{where}: the array holds {value.dtype}")
-            return np.array(value.values.ctypes.data, np.uint64)
+            return np.array(value.memory.ctypes.data, np.uint64)
         if not isinstance(value, np.generic) or kind != f"{value.dtype.kind}{value.dtype.itemsize}":
             raise TypeError(f"{where}: got {type(value)}")
         return np.array(value)
@@ -239,12 +309,11 @@ FLAGS: list[str] = []  # of the compiler, beside the usual ones
 
 
 class Device:
-    id = 0
     compute_capability = "90"
     attributes = {"MaxSharedMemoryPerBlockOptin": 232448, "MultiProcessorCount": 3}  # noqa: RUF012
 
     def __init__(self, number: int | None = None) -> None:
-        assert number in (None, 0)
+        self.id = number or 0
 
     def __enter__(self) -> Device:
         return self
@@ -257,8 +326,22 @@ class OutOfMemoryError(MemoryError):
     """What CuPy raises where the pool cannot grow."""
 
 
+class PinnedMemory(bytearray):
+    """Memory of the host that a device copies from while the host goes on."""
+
+
+def is_pinned(x: Any) -> bool:
+    while isinstance(x, np.ndarray):
+        x = x.base
+    return isinstance(getattr(x, "obj", x), PinnedMemory)
+
+
 cuda = SimpleNamespace(
     Device=Device,
+    Stream=Stream,
+    Event=Event,
+    get_current_stream=lambda: Stream.null,
+    alloc_pinned_memory=lambda size: PinnedMemory(bytes([_POISON]) * size),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
 )

@@ -71,7 +71,7 @@ def test_lists_are_compacted(emulated, monkeypatch, kind, layout, k):
     """Lists with little room, so that they fill up in the scan, and again where they are merged."""
     gpu = emulated(kind)
     monkeypatch.setattr(gpu.scanner, "_SLACK", 1)
-    monkeypatch.setattr(gpu.search, "_best_room", lambda k: k + 40)
+    monkeypatch.setattr(gpu.search, "best_room", lambda k: k + 40)
     check(gpu, problem_of(layout, 2, 4000, 256, "labels"), k)
 
 
@@ -91,7 +91,7 @@ def test_limits_guessed_from_a_sample(emulated, monkeypatch, kind, layout):
 @pytest.mark.parametrize("kind", ["tensor", "sliced"])
 def test_few_slices_and_few_queries_at_a_time(emulated, monkeypatch, kind):
     gpu = emulated(kind)
-    monkeypatch.setattr(gpu.search, "_WORKSPACE_BYTES", 1)
+    monkeypatch.setattr(gpu.search, "WORKSPACE_BYTES", 1)
     check(gpu, problem_of("random", 150, 500, 256, "query_ids", "allow each"), 7)
 
 

@@ -22,7 +22,7 @@ def cupy(request, monkeypatch):
     if why:
         pytest.skip(f"the backend cupy {why}")
     if request.param == "bit-sliced":
-        monkeypatch.setattr("hashneg.backends.cupy.search.on_tensor_core", lambda: False)
+        monkeypatch.setattr("hashneg.backends.cupy.layout.on_tensor_core", lambda: False)
     return pytest.importorskip("cupy")
 
 

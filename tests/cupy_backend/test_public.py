@@ -73,13 +73,19 @@ def test_what_has_no_path_on_the_device_refuses_it(gpu):
         hn.HammingIndex(there)
 
 
-def test_out_of_memory_names_the_bytes(gpu, monkeypatch):
-    def full(*_):
-        raise gpu.cp.OutOfMemoryError("no room")
+@pytest.mark.parametrize(("refused", "task"), [("uint32", "a database"), ("uint64", "a top-k search")])
+def test_out_of_memory_names_the_bytes(gpu, monkeypatch, refused, task):
+    """Of the rows of the database, or of the queries: the message says which chunk would fit."""
+    empty = gpu.device.empty
+
+    def full(shape, dtype):
+        if dtype == refused:
+            raise gpu.cp.OutOfMemoryError("no room")
+        return empty(shape, dtype)
 
     there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
     monkeypatch.setattr(gpu.device, "empty", full)
-    with pytest.raises(MemoryError, match=r"a top-k search of 4 rows needs \d+ bytes .* chunks of \d rows would fit"):
+    with pytest.raises(MemoryError, match=rf"{task} of 4 rows needs \d+ bytes .* chunks of 3 rows would fit"):
         hn.hamming_topk(there, there, 1)
 
 
@@ -92,3 +98,20 @@ def test_the_table_says_why_a_device_is_missing(gpu, monkeypatch):
     monkeypatch.setattr(gpu.cp.cuda.runtime, "getDeviceCount", none)
     row = next(row for row in hn.backends() if row.name == "cupy")
     assert "needs a CUDA device and its driver" in row.why
+
+
+def test_the_host_reads_one_flag_to_check_all_ids(gpu, monkeypatch):
+    """A read waits for the device, so that a call may cost one at most; none where values are not checked."""
+    reads = []
+    monkeypatch.setattr(gpu.cp.ndarray, "__bool__", lambda self: reads.append(1) or bool(self.values))
+    monkeypatch.setattr(gpu.cp.ndarray, "__int__", lambda self: reads.append(1) or int(self.values))
+    get = gpu.cp.ndarray.get
+    monkeypatch.setattr(gpu.cp.ndarray, "get", lambda self: reads.append(1) or get(self))
+    problem = problem_of("random", 3, 40, 24, "query_ids", "exclude", "labels", "allow each")
+    assert problem.arguments["exclude"].size
+    for flags in (["HASHNEG_CHECK=1", 1], ["HASHNEG_CHECK=0", 0]):
+        monkeypatch.setenv(*flags[0].split("="))
+        queries, rows, arguments = moved(gpu, problem)
+        reads.clear()
+        hn.hamming_topk(queries, rows, 5, **arguments)
+        assert sum(reads) == flags[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,31 @@ def limit(name: str, device: int) -> int:
     return int(cp.cuda.Device(device).attributes[name])
 
 
+def free_bytes() -> int:
+    """Bytes of device memory that can be had: what the driver has left, and what CuPy's pool holds ready."""
+    return int(cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes())
+
+
+def pinned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """New memory of the host that the device can copy from while the host goes on."""
+    kind, count = np.dtype(dtype), math.prod(shape)
+    return np.frombuffer(cp.cuda.alloc_pinned_memory(max(1, count * kind.itemsize)), kind, count).reshape(shape)
+
+
+def current_stream() -> Any:
+    return cp.cuda.get_current_stream()
+
+
+def new_stream() -> Any:
+    """A stream that waits for no other one, unless it is told to."""
+    return cp.cuda.Stream(non_blocking=True)
+
+
+def new_event() -> Any:
+    """A mark in a stream that another stream, or the host, can wait for."""
+    return cp.cuda.Event(block=True, disable_timing=True)
+
+
 @contextmanager
 def memory(task: str, rows: int, row_bytes: int, other_bytes: int = 0) -> Iterator[None]:
     """Turn CuPy's out-of-memory error into one that says what was needed and how many rows would fit.
@@ -121,7 +147,7 @@ def memory(task: str, rows: int, row_bytes: int, other_bytes: int = 0) -> Iterat
     try:
         yield
     except cp.cuda.memory.OutOfMemoryError as error:
-        free = cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes()
+        free = free_bytes()
         fitting = int(max(0, free - other_bytes) // max(1, row_bytes))
         advice = f"chunks of {min(fitting, rows - 1)} rows would fit" if fitting and rows > 1 else "no chunk would fit"
         raise MemoryError(

@@ -76,6 +76,11 @@ class TensorLayout:
 
     tile_rows = TILE_ROWS
 
+    @staticmethod
+    def row_bytes(n_bits: int) -> int:
+        """Bytes of a row, at most: its words and ones, and starts for both metrics."""
+        return 32 * ceil(n_bits / _BLOCK_BITS) + 4 + 16
+
     @property
     def tiles(self) -> int:
         return ceil(len(self.packed) / TILE_ROWS)
@@ -122,13 +127,18 @@ class SlicedLayout:
     def tile_rows(self) -> int:
         return 1024 * self.lane_words
 
+    @staticmethod
+    def row_bytes(n_bits: int) -> int:
+        """Bytes of a row while the layout is made, its planes of the words: both, and the ones."""
+        return 4 * ceil(n_bits / 32) + ceil((n_bits + 2 + _counter_planes(n_bits)) / 8) + 4
+
     @property
     def plane_bytes(self) -> int:
         return 128 * self.lane_words
 
     @classmethod
     def of(cls, codes: Any, n_bits: int, alive: Any) -> SlicedLayout:
-        counter_planes = max(6, (n_bits + 1).bit_length())
+        counter_planes = _counter_planes(n_bits)
         tile_planes = n_bits + 2 + counter_planes
         shared = device.limit("MaxSharedMemoryPerBlockOptin", device.number()) - _OTHER_SHARED_BYTES
         lane_words = 2 if 256 * tile_planes <= shared else 1
@@ -148,3 +158,12 @@ class SlicedLayout:
 
 
 Layout = TensorLayout | SlicedLayout
+
+
+def layout_kind() -> type[TensorLayout] | type[SlicedLayout]:
+    """The layout that the scan of this device reads."""
+    return TensorLayout if on_tensor_core() else SlicedLayout
+
+
+def _counter_planes(n_bits: int) -> int:
+    return max(6, (n_bits + 1).bit_length())

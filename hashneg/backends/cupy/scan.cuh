@@ -25,7 +25,7 @@ struct Scan {
     int nq;
     const int *query_ones;  // (nq,)
     const int *row_ones;    // (n,)
-    i64 row_offset;         // the number that row 0 has among all rows
+    i64 row_offset;         // the number that row 0 has among all rows; exclusions speak of the rows from here
     i64 first, last, step, tiles;
     int slices;
     int n_bits, k;
@@ -43,7 +43,7 @@ struct Scan {
         int far = 0;
         if (near) {
             far = metric.distance(query_ones[q], row_ones[row], v);
-            near = far <= limit && !(exclusions.any() && exclusions.exclude_pair(q, row_offset + row));
+            near = far <= limit && !(exclusions.any() && exclusions.exclude_pair(q, row));
         }
         const u32 kept = __ballot_sync(ALL_LANES, near);
         if (!kept) return;

@@ -81,6 +81,7 @@ def scan(
     limits: Any,
     workspace_bytes: int,
     excluded: tuple[Any, ...],
+    first_row: int = 0,
     only_count: bool = False,
     into: tuple[Any, Any] | None = None,
 ) -> Found:
@@ -88,7 +89,8 @@ def scan(
 
     Parameters
     ----------
-    excluded : the arguments that `masks.arguments` makes
+    excluded : the arguments that `masks.arguments` makes; of rows counted from `first_row` on
+    first_row : the number that the first row of the layout gets
     into : uint64 (total,) and int64 (nq, slices), the lists and where each begins, as an earlier count found
     """
     nq, tensor = len(queries), isinstance(layout, TensorLayout)
@@ -108,7 +110,7 @@ def scan(
     base = 0 if tensor else layout.n_bits // 2
     ones = layout.packed.ones if isinstance(layout, TensorLayout) else layout.ones
     common = (
-        np.int32(queries.projected), np.int32(base), np.int32(nq), queries.packed.ones, ones, np.int64(0),
+        np.int32(queries.projected), np.int32(base), np.int32(nq), queries.packed.ones, ones, np.int64(first_row),
         np.int64(rows.first), np.int64(rows.last), np.int64(rows.step), np.int64(tiles), np.int32(slices),
         np.int32(layout.n_bits), np.int32(k), limits, lists, begins, np.int64(_UNBOUNDED if all_found else room),
         counts, *excluded,

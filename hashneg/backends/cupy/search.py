@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from hashneg.backends.cupy import device, masks
-from hashneg.backends.cupy.layout import Layout, SlicedLayout, TensorLayout, on_tensor_core
+from hashneg.backends.cupy.layout import Layout, layout_kind
 from hashneg.backends.cupy.scanner import Queries, Round, scan
 from hashneg.backends.request import Database, Search
 from hashneg.progress import Meter
 
 KEEP, SAMPLE, CHECK = range(3)  # purposes of merge.cu
 
-_WORKSPACE_BYTES = 512 << 20  # of lists
+WORKSPACE_BYTES = 512 << 20  # of lists
 _TILE_QUERIES = 4096
 _FIRST_ROWS = 512  # of the first round, or twice k: all of them are found
 _GROWTH = 4
@@ -51,13 +51,14 @@ def steps(tiles: int, tile_rows: int, k: int) -> list[Step]:
     expected = k / _SAMPLE_STEP
     rank = ceil(expected + _DEVIATIONS * sqrt(expected)) + 2
     if sampled < _SAMPLED_TILES or sampled * tile_rows < _SAMPLED_ROWS * rank or k < _SAMPLE_STEP // 2:
-        return _growing(tiles, tile_rows, k, 1)
-    sample = _growing(sampled * _SAMPLE_STEP, tile_rows, rank, _SAMPLE_STEP)
+        return growing(tiles, tile_rows, k, 1)
+    sample = growing(sampled * _SAMPLE_STEP, tile_rows, rank, _SAMPLE_STEP)
     whole = Round(0, tiles, 1)
     return [*sample[:-1], Step(sample[-1].round, rank, SAMPLE), Step(whole, k, CHECK), Step(whole, k, KEEP)]
 
 
-def _growing(tiles: int, tile_rows: int, k: int, step: int) -> list[Step]:
+def growing(tiles: int, tile_rows: int, k: int, step: int) -> list[Step]:
+    """Rounds over every step-th tile, each of a constant factor more than all before."""
     result, done = [], 0
     part = ceil(max(_FIRST_ROWS, 2 * k) / tile_rows) * step
     while done < tiles:
@@ -69,8 +70,7 @@ def _growing(tiles: int, tile_rows: int, k: int, step: int) -> list[Step]:
 
 def prepare(database: Database) -> None:
     """Bring the codes into the form that scans read."""
-    with device.memory("an index", len(database.codes), _row_bytes(database)):
-        database.layout = _layout_of(database)
+    database.layout = _layout_of(database)
 
 
 def write(database: Database, rows: np.ndarray) -> None:
@@ -81,11 +81,11 @@ def write(database: Database, rows: np.ndarray) -> None:
 def topk(database: Database, queries: Any, k: int, search: Search, threads: int, meter: Meter) -> tuple[Any, Any]:
     """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
     nq = len(queries)
-    with device.memory("a top-k search", nq, 12 * k + queries.shape[1], _other_bytes(database)):
+    layout = _layout(database)
+    with device.memory("a top-k search", nq, 12 * k + queries.shape[1], WORKSPACE_BYTES):
         distances, rows = device.empty((nq, k), "int32"), device.empty((nq, k), "int64")
-        layout = _layout(database)
-        for start, stop in _tiles(nq, k):
-            best = _Best(stop - start, k, search)
+        for start, stop in query_parts(nq, k):
+            best = Best(stop - start, k, search)
             tile = Queries.of(queries[start:stop], layout, search.metric == "projected")
             excluded = masks.arguments(search.exclusions.queries(start, stop))
             for step in steps(layout.tiles, layout.tile_rows, k):
@@ -95,7 +95,7 @@ def topk(database: Database, queries: Any, k: int, search: Search, threads: int,
     return distances, rows
 
 
-class _Best:
+class Best:
     """The k best rows so far of some queries.
 
     Attributes
@@ -107,13 +107,13 @@ class _Best:
 
     def __init__(self, nq: int, k: int, search: Search) -> None:
         self.nq, self.k, self.search = nq, k, search
-        self.room = _best_room(k)
+        self.room = best_room(k)
         self.lists = device.empty((nq, self.room), "uint64")
         self.held = device.filled((nq,), "int32", 0)
         self.limits = device.filled((nq,), "int32", search.max_distance)
 
-    def take(self, layout: Layout, queries: Queries, step: Step, excluded: tuple[Any, ...]) -> None:
-        found = scan(layout, queries, step.round, step.k, self.limits, _WORKSPACE_BYTES, excluded)
+    def take(self, layout: Layout, queries: Queries, step: Step, excluded: tuple[Any, ...], first_row: int = 0) -> None:
+        found = scan(layout, queries, step.round, step.k, self.limits, WORKSPACE_BYTES, excluded, first_row)
         device.launch(
             device.kernel("merge"), self.nq, _MERGE_THREADS, found.lists, np.int64(found.room), found.counts,
             np.int32(found.slices), np.int32(self.search.n_bits), np.int32(step.k), np.int32(step.purpose),
@@ -134,26 +134,26 @@ def range_search(database: Database, queries: Any, search: Search, threads: int,
     The host reads one number, the length of the result.
     """
     nq = len(queries)
-    with device.memory("a range search", nq, queries.shape[1], _other_bytes(database)):
-        layout = _layout(database)
+    layout = _layout(database)
+    with device.memory("a range search", nq, queries.shape[1], WORKSPACE_BYTES):
         whole = Round(0, layout.tiles, 1)
         parts, totals = [], device.filled((nq + 1,), "int64", 0)
-        for start, stop in _tiles(nq, 1):
+        for start, stop in query_parts(nq, 1):
             tile = Queries.of(queries[start:stop], layout, search.metric == "projected")
             excluded = masks.arguments(search.exclusions.queries(start, stop))
             limits = device.filled((stop - start,), "int32", search.max_distance)
-            found = scan(layout, tile, whole, 0, limits, _WORKSPACE_BYTES, excluded, only_count=True)
+            found = scan(layout, tile, whole, 0, limits, WORKSPACE_BYTES, excluded, only_count=True)
             totals[start + 1 : stop + 1] = found.counts.sum(axis=1)
             parts.append((start, stop, tile, excluded, limits, found.counts))
         indptr = totals.cumsum()
         length = int(indptr[-1])
-    with device.memory("a range search", nq, ceil(20 * length / max(1, nq)), _other_bytes(database)):
+    with device.memory("a range search", nq, ceil(20 * length / max(1, nq)), WORKSPACE_BYTES):
         lists = device.empty((length,), "uint64")
         distances, rows = device.empty((length,), "int32"), device.empty((length,), "int64")
         for start, stop, tile, excluded, limits, counts in parts:
             ends = counts.reshape(-1).cumsum(dtype=np.int64)
             begins = ends - counts.reshape(-1) + indptr[start]
-            scan(layout, tile, whole, 0, limits, _WORKSPACE_BYTES, excluded, into=(lists, begins))
+            scan(layout, tile, whole, 0, limits, WORKSPACE_BYTES, excluded, into=(lists, begins))
             bins = device.empty((stop - start, search.n_bits + 1), "int32")
             device.launch(
                 device.kernel("finish", "merge.cu"), ceil((stop - start) / 4), 128, lists, indptr[start:stop],
@@ -169,24 +169,18 @@ def _layout(database: Database) -> Layout:
 
 
 def _layout_of(database: Database) -> Layout:
-    kind = TensorLayout if on_tensor_core() else SlicedLayout
-    alive = None if database.alive is None else device.on_device(database.alive, "uint8")
-    return kind.of(database.codes, database.n_bits, alive)
+    kind = layout_kind()
+    with device.memory("a database", len(database.codes), kind.row_bytes(database.n_bits)):
+        alive = None if database.alive is None else device.on_device(database.alive, "uint8")
+        return kind.of(database.codes, database.n_bits, alive)
 
 
-def _best_room(k: int) -> int:
+def best_room(k: int) -> int:
+    """Entries of a list of the best rows: k, and as many again before it is cut to k, or 1,024."""
     return k + max(k, 1024)
 
 
-def _tiles(nq: int, k: int) -> Iterator[tuple[int, int]]:
-    step = max(64, min(_TILE_QUERIES, _WORKSPACE_BYTES // (8 * _best_room(k))))
+def query_parts(nq: int, k: int) -> Iterator[tuple[int, int]]:
+    """Start and end of the queries that are searched for at a time."""
+    step = max(64, min(_TILE_QUERIES, WORKSPACE_BYTES // (8 * best_room(k))))
     return ((start, min(start + step, nq)) for start in range(0, nq, step))
-
-
-def _row_bytes(database: Database) -> int:
-    """Bytes of a database row on the device, at most: words or planes, ones, starts."""
-    return 4 * (8 * ceil(database.n_bits / 256) + 2) + 16
-
-
-def _other_bytes(database: Database) -> int:
-    return _WORKSPACE_BYTES + (0 if database.layout is not None else len(database.codes) * _row_bytes(database))
