@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hashneg import arrays, checks
+from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import NO_INDEX
 from hashneg.codes import as_codes
 from hashneg.quantize import BinaryQuantizer
 from hashneg.quantize.quantizer import block_rows
 from hashneg.theory import values
-
-_GATHER_BYTES = 2 << 20  # of unpacked bits: they should stay in the cache
+from hashneg.threads import thread_count
 
 
 class RabitqRows(NamedTuple):
@@ -88,6 +88,8 @@ def rabitq_scores(
     candidates: Any,
     *,
     epsilon: float = 1.9,
+    backend: str = "auto",
+    threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Estimate the cosine of each query with its candidates, with a bound on the error.
 
@@ -108,6 +110,8 @@ def rabitq_scores(
     epsilon : float
         How wide the bounds are. The error exceeds its bound with probability 2 Phi(-epsilon / sin(angle)), at most
         5.7 % for the 1.9 of the paper; `angle` is that of the centered vectors.
+    backend, threads
+        As in `hamming_topk`; the arrays lie on the host.
 
     Returns
     -------
@@ -152,13 +156,19 @@ def rabitq_scores(
     if ids.size and not (ids.min() >= NO_INDEX and ids.max() < len(codes)):
         raise ValueError(f"candidates must lie between -1 and {len(codes) - 1}")
     epsilon = checks.real(epsilon, "epsilon", minimum=0.0)
-    spread = epsilon * _spread(rows, quantizer)
+    sizes, width = values.blocks(quantizer.n_bits, dim, quantizer.rotation)
+    share = sum(size**2 for size in sizes) / quantizer.n_bits**2
+    run, count = implementation("rabitq_scores", choose_backend(backend)), thread_count(threads)
+    norms, factors = (np.ascontiguousarray(numbers, np.float32) for numbers in (rows.norms, rows.factors))
     scores, bounds = np.empty(ids.shape, np.float32), np.empty(ids.shape, np.float32)
-    step = max(1, _GATHER_BYTES // (4 * quantizer.n_bits * max(1, ids.shape[1])))
-    for start in range(0, len(ids), step):
-        part = slice(start, start + step)
-        block = points.block(start, min(start + step, len(points)))
-        scores[part], bounds[part] = _score(quantizer, rows, codes.host, block, ids[part], spread)
+    for start, block in points.blocks(block_rows(dim)):
+        part = slice(start, start + len(block))
+        z = quantizer.project(block).astype(np.float32, copy=False)
+        shifts = (1 - rows.mean @ rows.mean) / 2 + (block * rows.mean).sum(axis=1)
+        shifts[np.all(block == 0, axis=1)] = np.nan  # marks a query of zeros
+        # of the error at a right angle: |v_across| / v_along / sqrt(d - 1) |q - mean| times the row's own |x - mean|
+        reaches = epsilon * np.linalg.norm(block - rows.mean, axis=1) / math.sqrt(max(width - 1, 1))
+        scores[part], bounds[part] = run(z, shifts, reaches, codes.host, norms, factors, ids[part], share, count)
     export = arrays.exporter(queries)
     return export(scores), export(bounds)
 
@@ -202,39 +212,6 @@ def rabitq_variance(angle: Any, n_bits: int, dim: int, rotation: str = "orthogon
 def _saved_by_rows(sizes: list[int], width: int) -> float:
     """What orthonormal rows save, sum of m^2 / (n_bits^2 width); nothing where rows are independent."""
     return sum(size * (size - 1) for size in sizes) / (sum(sizes) ** 2 * width)
-
-
-def _score(
-    quantizer: BinaryQuantizer, rows: RabitqRows, codes: np.ndarray, queries: np.ndarray, ids: np.ndarray,
-    spread: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Scores and bounds of one block of queries, float32."""
-    z = quantizer.project(queries).astype(np.float32, copy=False)
-    bits = np.unpackbits(codes[ids], axis=-1, count=quantizer.n_bits, bitorder="little")
-    along = np.matmul(bits.astype(np.float32), z[:, :, None])[:, :, 0]  # the sum over the bits that are set
-    products = rows.factors[ids] * (2 * along - z.sum(axis=1, keepdims=True))
-    norms = rows.norms[ids].astype(np.float64)
-    shift = (1 - rows.mean @ rows.mean - norms**2) / 2 + (queries @ rows.mean)[:, None]
-    scores = products + shift
-    bounds = spread[ids] * np.linalg.norm(queries - rows.mean, axis=1)[:, None]
-    nothing = np.isnan(norms) | np.all(queries == 0, axis=1, keepdims=True)
-    scores[nothing], bounds[nothing] = 0, 0
-    scores[ids == NO_INDEX], bounds[ids == NO_INDEX] = np.nan, np.nan
-    return scores, bounds
-
-
-def _spread(rows: RabitqRows, quantizer: BinaryQuantizer) -> np.ndarray:
-    """The standard deviation of the error at a right angle and |q - mean| = 1, float64 (n,).
-
-    |x - mean| |v_across| / v_along / sqrt(d - 1), where v_along = |x - mean| / factor is the part of v along x - mean
-    and |v_across|^2 = n_bits - sum over blocks of the square of their share of v_along.
-    """
-    sizes, width = values.blocks(quantizer.n_bits, len(rows.mean), quantizer.rotation)
-    norms, factors = rows.norms.astype(np.float64), rows.factors.astype(np.float64)
-    inverse = np.divide(factors, norms, out=np.zeros(len(norms)), where=norms > 0)  # 1 / v_along
-    share = sum(size**2 for size in sizes) / quantizer.n_bits**2
-    across = np.maximum(quantizer.n_bits * inverse**2 - share, 0.0)
-    return norms * np.sqrt(across / max(width - 1, 1))
 
 
 def _check_quantizer(quantizer: Any) -> int:

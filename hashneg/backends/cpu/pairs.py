@@ -16,7 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from hashneg.backends.cpu.matrix import VECTOR_BYTES
-from hashneg.backends.cpu.vectors import call_llvm, counted_loop, prefetch
+from hashneg.backends.cpu.vectors import call_llvm, counted_loop, prefetch, sum_of_lanes
 from hashneg.threads import run_tiles
 
 _TILE_BYTES = 1 << 20  # of the anchors of a tile: about the L2 cache, in which they stay while rows pass
@@ -28,7 +28,7 @@ _LANES = VECTOR_BYTES // 8
 _SUMS = 4  # vectors that are summed up apart from each other, so that one need not wait for another
 _ANCHORS = 2  # multiplied with a row at once
 _GROUP = (0,) * _ANCHORS  # a tuple tells the compiler its length
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_I64 = ir.IntType(64)
 
 
 def pair_scores(anchors: np.ndarray, rows: np.ndarray, which: np.ndarray, cosine: bool, threads: int = 1) -> np.ndarray:
@@ -120,27 +120,11 @@ def dot_products(typingctx, group, matrix, row, others, length, out):
             total = builder.fadd(
                 builder.fadd(sums[i], sums[count + i]), builder.fadd(sums[2 * count + i], sums[3 * count + i])
             )
-            builder.store(_sum_of_lanes(builder, total, _LANES), builder.gep(products, [_I64(i)]))
+            builder.store(sum_of_lanes(builder, total, _LANES), builder.gep(products, [_I64(i)]))
         return context.get_dummy_value()
 
     at = types.intp
     return types.void(group, matrix, at, at, types.int64, at), codegen
-
-
-def _sum_of_lanes(builder, vector, lanes):
-    """Half by half: LLVM's own reduction adds one lane after the other."""
-    while lanes > 1:
-        lanes //= 2
-        lower, upper = (
-            builder.shuffle_vector(
-                vector,
-                ir.Constant(vector.type, ir.Undefined),
-                ir.Constant(ir.VectorType(_I32, lanes), [_I32(first + lane) for lane in range(lanes)]),
-            )
-            for first in (0, lanes)
-        )
-        vector = builder.fadd(lower, upper)
-    return builder.extract_element(vector, _I32(0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

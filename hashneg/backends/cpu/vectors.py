@@ -192,6 +192,22 @@ def splat(builder, scalar, lanes):
     return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
 
 
+def sum_of_lanes(builder, vector, lanes):
+    """The sum of the lanes of a vector, half by half: LLVM's own reduction adds one lane after the other."""
+    while lanes > 1:
+        lanes //= 2
+        lower, upper = (
+            builder.shuffle_vector(
+                vector,
+                ir.Constant(vector.type, ir.Undefined),
+                ir.Constant(ir.VectorType(_I32, lanes), [_I32(first + lane) for lane in range(lanes)]),
+            )
+            for first in (0, lanes)
+        )
+        vector = builder.fadd(lower, upper)
+    return builder.extract_element(vector, _I32(0))
+
+
 def call_llvm(builder, name, kind, arguments):
     """Call an LLVM intrinsic, declaring it where the module does not know it yet."""
     module = builder.module
