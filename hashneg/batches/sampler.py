@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from hashneg import arrays, checks
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import NO_INDEX, Composition
+from hashneg.batches.preference import Preference
 from hashneg.hamming import exclusions
+from hashneg.mining.scoring import cosine_of_distance
 from hashneg.randomness import mix64
 from hashneg.table import positives as pairing
 from hashneg.table.state import array, entry
@@ -19,8 +21,9 @@ from hashneg.table.state import array, entry
 class HardBatchSampler:
     """Batches of ids composed of anchors and their neighbours.
 
-    Anchors come in random order. A batch takes an anchor and then its neighbours, the hardest first, as long as they
-    are unused in this epoch and fit the batch; when they run out it takes the next anchor, and so on until it is full.
+    Anchors come in random order. A batch takes an anchor and then its neighbours, the hardest first (or in the order of
+    `strategy`), as long as they are unused in this epoch and fit the batch; when they run out it takes the next anchor,
+    and so on until it is full.
 
     Parameters
     ----------
@@ -37,10 +40,21 @@ class HardBatchSampler:
         From 0 (random batches) to 1: the share of the places behind the first that may go to neighbours; the others
         go to random ids.
     seed : int
+    strategy : {"top", "random", "unremix", "hcl", "soft_info_nce"}
+        In which order an anchor's neighbours are taken: the hardest first; drawn anew for each epoch; or so drawn in
+        proportion to the weight that `hashneg.weights` gives their scores. "unremix" is a reconstruction of the
+        paper's weight, see `hashneg.weights.unremix`.
+    strategy_options : mapping, optional
+        Of the weight, as in `mine_hard_negatives`; ``uncertainty`` and ``representativeness`` are one float for each
+        id.
+    scores : array, float (n, k), optional
+        Similarities of the neighbours, for the strategies with a weight; taken from `neighbours` where this is what
+        `mine_hard_negatives` returned.
 
     Attributes
     ----------
     n, batch_size, seed, epoch : int
+    strategy : str
     hardness : float
         May be set, like `neighbours`; the batches are then composed anew.
     neighbours : int64 (n, k)
@@ -96,9 +110,14 @@ class HardBatchSampler:
         positives: Any = None,
         hardness: float = 1.0,
         seed: int = 0,
+        strategy: str = "top",
+        strategy_options: Mapping[str, Any] | None = None,
+        scores: Any = None,
     ) -> None:
         self._neighbours = _rows_of_ids(neighbours, "neighbours", None)
         self.n = len(self._neighbours)
+        self._preference = Preference(strategy, strategy_options, self.n)
+        self._scores = self._preference.scores(_scores_of(neighbours, scores), self._neighbours)
         self.batch_size = checks.integer(batch_size, "batch_size", minimum=1)
         self._labels: np.ndarray | None = None
         if labels is not None:
@@ -119,8 +138,11 @@ class HardBatchSampler:
 
     @neighbours.setter
     def neighbours(self, neighbours: Any) -> None:
-        self._neighbours = _rows_of_ids(neighbours, "neighbours", self.n)
-        self._replan()
+        self._take(neighbours, None)
+
+    @property
+    def strategy(self) -> str:
+        return self._preference.strategy
 
     @property
     def hardness(self) -> float:
@@ -130,6 +152,21 @@ class HardBatchSampler:
     def hardness(self, hardness: float) -> None:
         self._hardness = checks.real(hardness, "hardness", minimum=0.0, maximum=1.0)
         self._replan()
+
+    def renew(self, table: Any, k: int) -> None:
+        """Mine the k neighbours of all ids from a table, and compose batches of them from now on.
+
+        Parameters
+        ----------
+        table : CodeTable
+            Of n rows; or another object with its `mine` and `n_bits`. Scores are cos(pi H / n_bits).
+        k : int
+        """
+        found = table.mine(np.arange(self.n), k)
+        scores = None
+        if self._preference.needs_scores:
+            scores = cosine_of_distance(arrays.to_numpy(found.distances, "distances"), table.n_bits)
+        self._take(found, scores)
 
     def set_epoch(self, epoch: int) -> None:
         """Compose the batches of this epoch from now on; nothing changes if it is the current one."""
@@ -151,7 +188,7 @@ class HardBatchSampler:
     def __repr__(self) -> str:
         return (
             f"HardBatchSampler({self.n} ids, batch_size={self.batch_size}, hardness={self.hardness}, "
-            f"seed={self.seed}, epoch={self.epoch})"
+            f"seed={self.seed}, epoch={self.epoch}, strategy={self.strategy!r})"
         )
 
     @property
@@ -250,8 +287,9 @@ class HardBatchSampler:
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
         if self._composed is None:
             order = np.argsort(self._draw(np.array([NO_INDEX]), np.arange(self.n)), kind="stable")
+            neighbours = self._preference.ordered(self._neighbours, self._scores, self._epoch_seed())
             n_hard = int(self.hardness * (self.batch_size - 1) + 0.5)
-            request = Composition(order, self._neighbours, self._labels, self._positives, self.batch_size, n_hard)
+            request = Composition(order, neighbours, self._labels, self._positives, self.batch_size, n_hard)
             # Ids are on the host, whatever device is searched on.
             backend = "reference" if choose_backend() == "reference" else "cpu"
             self._composed = _frozen(*implementation("compose_batches", backend)(request))
@@ -259,8 +297,16 @@ class HardBatchSampler:
 
     def _draw(self, stream: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Random uint64 numbers that depend on (seed, epoch, stream, id) alone."""
-        key = mix64(stream, int(mix64(np.array([self.epoch]), self.seed)[0]))
-        return mix64(mix64(ids, 0) ^ key, 0)
+        return mix64(mix64(ids, 0) ^ mix64(stream, self._epoch_seed()), 0)
+
+    def _epoch_seed(self) -> int:
+        return int(mix64(np.array([self.epoch]), self.seed)[0])
+
+    def _take(self, neighbours: Any, scores: Any) -> None:
+        ids = _rows_of_ids(neighbours, "neighbours", self.n)
+        self._scores = self._preference.scores(_scores_of(neighbours, scores), ids)
+        self._neighbours = ids
+        self._replan()
 
     def _replan(self) -> None:
         self._composed = None
@@ -279,6 +325,11 @@ def _rows_of_ids(given: Any, name: str, n: int | None) -> np.ndarray:
     ids = arrays.integers(given, name, (n,) if one_each else (n, None))
     exclusions.check_ids(ids, name, len(ids))
     return np.ascontiguousarray(ids[:, None] if one_each else ids)
+
+
+def _scores_of(neighbours: Any, scores: Any) -> Any:
+    """The scores given, or else those that the result given as neighbours holds."""
+    return getattr(neighbours, "scores", None) if scores is None and isinstance(neighbours, tuple) else scores
 
 
 def _frozen(batches: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

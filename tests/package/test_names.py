@@ -12,6 +12,7 @@ import hashneg as hn
 CONTRACT = {
     "BinaryQuantizer", "Codes", "hamming_distances", "hamming_topk", "hamming_range", "merge_topk", "overlap_at_k",
     "exact_topk", "HammingIndex", "mine_hard_negatives", "TopK", "HardNegatives", "backends",
+    "CodeTable", "HardBatchSampler", "theory", "sorting", "losses", "weights",
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hashneg import checks
@@ -56,4 +55,4 @@ class MiningCallback(tf.keras.callbacks.Callback):
         """Refresh a table of mode "epoch", and give the sampler the neighbours of all rows."""
         if getattr(self.table, "mode", "live") == "epoch":
             self.table.refresh()
-        self.sampler.neighbours = self.table.mine(np.arange(self.table.n), self.k).indices
+        self.sampler.renew(self.table, self.k)

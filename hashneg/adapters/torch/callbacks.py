@@ -6,8 +6,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hashneg import checks
 from hashneg.adapters.torch import checkpoints
 from hashneg.batches import HardBatchSampler
@@ -58,7 +56,7 @@ class MiningLoop:
         """Rebuild codes in mode "epoch", and give the sampler the neighbours that they have now."""
         if self.table.mode == "epoch":
             self.table.refresh()
-        self._hand_over()
+        self.sampler.renew(self.table, self.k)
 
     def state_dict(self) -> dict[str, Any]:
         """Of table and sampler. Trainers skip the batches of a broken epoch themselves: the sampler starts it anew."""
@@ -66,11 +64,8 @@ class MiningLoop:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.table.load_state_dict(state_dict["table"])
-        self._hand_over()  # for the next epoch; the state brings the batches of its own
+        self.sampler.renew(self.table, self.k)  # for the next epoch; the state brings the batches of its own
         self.sampler.load_state_dict(state_dict["sampler"])
-
-    def _hand_over(self) -> None:
-        self.sampler.neighbours = self.table.mine(np.arange(self.table.n), self.k).indices
 
 
 def hugging_face_callback(loop: MiningLoop) -> Any:

@@ -1,0 +1,75 @@
+"""In which order the neighbours of an anchor are tried: the hardest first, or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hashneg import arrays, checks
+from hashneg.backends.request import NO_INDEX
+from hashneg.weights import STRATEGIES as WEIGHTED
+from hashneg.weights.draw import order
+from hashneg.weights.strategies import Weighing
+
+STRATEGIES = ("top", "random", *WEIGHTED)
+_DRAWN = 1 << 20  # neighbours whose turn is drawn at a time
+
+
+class Preference:
+    """A strategy of `HardBatchSampler`, for the neighbours of n ids.
+
+    Parameters
+    ----------
+    strategy : one of STRATEGIES
+    options : mapping or None
+        Of the weight, see `hashneg.weights.strategies.Weighing`.
+    n : int
+    """
+
+    def __init__(self, strategy: str, options: Mapping[str, Any] | None, n: int) -> None:
+        self.strategy = checks.choice(strategy, "strategy", STRATEGIES)
+        self._weighing = Weighing(strategy, options, n) if strategy in WEIGHTED else None
+        if options and self._weighing is None:
+            raise ValueError(f"strategy_options go with {', '.join(WEIGHTED)}; strategy is {strategy!r}")
+
+    @property
+    def needs_scores(self) -> bool:
+        return self._weighing is not None
+
+    def scores(self, given: Any, neighbours: np.ndarray) -> np.ndarray | None:
+        """The scores of the neighbours, float32 (n, k), checked; None where the strategy does not ask for them."""
+        if not self.needs_scores:
+            return None
+        if given is None:
+            raise ValueError(
+                f"scores is missing: strategy={self.strategy!r} weighs neighbours by their scores. Pass scores, or "
+                "what mine_hard_negatives returns, or call renew(table, k)"
+            )
+        scores = arrays.to_numpy(given, "scores")
+        if scores.shape != neighbours.shape or scores.dtype.kind != "f":
+            raise ValueError(f"scores must be floats of shape {neighbours.shape}, got {arrays.describe(given)}")
+        wrong = ~np.isfinite(scores) & (neighbours != NO_INDEX)
+        if wrong.any():
+            raise ValueError(
+                f"scores must be finite where there is a neighbour; row {int(np.nonzero(wrong)[0][0])} is not"
+            )
+        return scores.astype(np.float32)
+
+    def ordered(self, neighbours: np.ndarray, scores: np.ndarray | None, seed: int) -> np.ndarray:
+        """The neighbours of each id in the order in which they are tried, padding last; int64 (n, k)."""
+        if self.strategy == "top" or not neighbours.size:
+            return neighbours
+        ordered = np.empty_like(neighbours)
+        step = max(1, _DRAWN // neighbours.shape[1])
+        for start in range(0, len(neighbours), step):
+            part = slice(start, start + step)
+            ids = neighbours[part]
+            if self._weighing is None or scores is None:
+                weights = (ids != NO_INDEX).astype(np.float64)
+            else:
+                weights = self._weighing.weights(scores[part], ids)
+            turn = order(weights, seed, np.arange(start, start + len(ids)))
+            ordered[part] = np.take_along_axis(ids, turn, axis=1)
+        return ordered
