@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks, files
+from hashneg import arrays, checks, cuda_arrays, files
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import Clustering, Database
 from hashneg.codes import Codes, as_codes
 from hashneg.hamming import clustering, exclusions
 from hashneg.hamming.results import TopK
 from hashneg.hamming.search import run_topk
+from hashneg.placement import place_of, where_it_lies
 from hashneg.progress import Progress
 
 ORDERS = ("given", "clustered")
@@ -29,7 +31,8 @@ class HammingIndex:
     Parameters
     ----------
     codes : Codes, or uint8 array (n, width)
-        Copied.
+        Copied. On a CUDA device the index stays there: all arrays of its methods lie there, too, those that it gives
+        are of the framework of the codes, and `order` has to be "given".
     labels : array, int (n,), optional
         Database labels. Searches must then pass `query_labels`.
     order : "given" or "clustered"
@@ -67,11 +70,19 @@ class HammingIndex:
     """
 
     def __init__(self, codes: Any, labels: Any = None, *, order: str = "given") -> None:
-        codes = as_codes(codes, "codes")
+        codes = as_codes(codes, "codes", device=True)
         self._order = checks.choice(order, "order", ORDERS)
-        self._labels = None if labels is None else arrays.integers(labels, "labels", (len(codes),)).copy()
-        self._database = Database(codes.host.copy(), codes.n_bits, np.ones(len(codes), bool))
-        if order == "clustered":
+        self._place = place_of(codes.data)
+        if order == "clustered" and self._on_device:
+            raise ValueError("order='clustered' is for codes of the host; a search on a device visits every block")
+        self._build(codes, labels)
+
+    @where_it_lies
+    def _build(self, codes: Codes, labels: Any) -> None:
+        self._labels = None if labels is None else arrays.integers(labels, "labels", (len(codes),), codes.data).copy()
+        alive = cuda_arrays.namespace(self._on_device).ones(len(codes), bool)
+        self._database = Database(codes.host.copy(), codes.n_bits, alive)
+        if self._order == "clustered":
             self._database.clustering = clustering.cluster(self._database.codes, codes.n_bits, _distances())
         self._prepare()
 
@@ -84,19 +95,21 @@ class HammingIndex:
         return len(self._database.codes)
 
     @property
-    def labels(self) -> np.ndarray | None:
-        if self._labels is None:
-            return None
+    def labels(self) -> Any:
+        if self._labels is None or self._on_device:
+            return None if self._labels is None else self._export(self._labels.copy())
         view = self._labels.view()
         view.flags.writeable = False
         return view
 
+    @where_it_lies
     def __len__(self) -> int:
         return int(np.count_nonzero(self._alive))
 
     def __repr__(self) -> str:
         return f"HammingIndex({len(self)} x {self.n_bits} bits, order={self._order!r})"
 
+    @where_it_lies
     def topk(
         self,
         queries: Any,
@@ -135,13 +148,16 @@ class HammingIndex:
             raise ValueError(f"query_labels exclude only together with the labels of the index: the index {have}")
         masks = exclusions.build(
             len(codes), self.n_rows, query_ids=query_ids, query_labels=query_labels,
-            database_labels=self._labels, exclude=exclude, allow=allow,
+            database_labels=self._labels, exclude=exclude, allow=allow, like=codes.data,
         )  # fmt: skip
+        if self._database.layout is None and self._on_device:
+            self._prepare()
         return run_topk(
             self._database, codes, k, masks, max_distance=max_distance, metric=metric, offset=offset,
             backend=backend, threads=threads, progress=progress, probe=probe,
         )  # fmt: skip
 
+    @where_it_lies
     def update(self, ids: Any, codes: Any, labels: Any = None) -> None:
         """Replace the codes of the rows `ids`; of repeated ids the last wins, and removed rows come back.
 
@@ -157,62 +173,94 @@ class HammingIndex:
         if len(codes) != len(ids):
             raise ValueError(f"codes has {len(codes)} rows for {len(ids)} ids")
         labels = None if labels is None else self._new_labels(labels, len(ids))
-        ids, last = np.unique(ids[::-1], return_index=True)
-        self._database.codes[ids] = codes.host[::-1][last]
+        ids, last = _last_of_each(ids)
+        self._database.codes[ids] = codes.host[last]
         self._alive[ids] = True
         if labels is not None:
-            self._labels[ids] = labels[::-1][last]  # type: ignore[index]
+            self._labels[ids] = labels[last]  # type: ignore[index]
         if (clusters := self._database.clustering) is not None:
             clustering.widen(clusters, self._database.codes[ids], clusters.positions[ids])
         self._write(self._database, ids)
 
-    def add(self, codes: Any, labels: Any = None) -> np.ndarray:
+    @where_it_lies
+    def add(self, codes: Any, labels: Any = None) -> Any:
         """Append codes, with labels if the index has them, and return their row numbers, int64 (m,)."""
         codes = self._same_bits(codes, "codes")
         if labels is None and self._labels is not None:
             raise ValueError("labels is missing: the index has labels, so added codes need them too")
         all_labels = None if labels is None else np.concatenate([self._labels, self._new_labels(labels, len(codes))])
-        first = self.n_rows
+        first, make = self.n_rows, cuda_arrays.namespace(self._on_device)
         grown = replace(
             self._database,
             codes=np.concatenate([self._database.codes, codes.host]),
-            alive=np.concatenate([self._alive, np.ones(len(codes), bool)]),
+            alive=np.concatenate([self._alive, make.ones(len(codes), bool)]),
         )
         if grown.clustering is not None:
             grown.clustering = clustering.extend(grown.clustering, grown.codes, self.n_bits, _distances())
-        added = np.arange(first, len(grown.codes))
+        added = make.arange(first, len(grown.codes))
         try:
             self._write(grown, added)
         except BaseException:  # the layout is shared, and may hold some of the new rows
             self._prepare()
             raise
         self._database, self._labels = grown, all_labels
-        return added
+        return self._export(added)
 
+    @where_it_lies
     def remove(self, ids: Any) -> None:
         """Never return the rows `ids` again; the other rows keep their numbers."""
-        ids = self._rows(ids)
+        ids, _ = _last_of_each(self._rows(ids))
         self._alive[ids] = False
-        self._write(self._database, np.unique(ids))
+        self._write(self._database, ids)
 
+    @where_it_lies
     def codes(self, ids: Any = None) -> Codes:
         """The codes of the rows `ids`, or of all rows, removed ones included."""
         rows = slice(None) if ids is None else self._rows(ids)
-        return Codes(np.array(self._database.codes[rows]), self.n_bits)
+        return Codes._of(self._database.codes[rows].copy(), self.n_bits, self._place)
+
+    def moved_to(self, x: Any) -> HammingIndex:
+        """A copy of the index where an array lies: on its device, or on the host.
+
+        Parameters
+        ----------
+        x : array
+            The copy gives its codes and row numbers as arrays of this framework, or of NumPy on the host.
+
+        Returns
+        -------
+        HammingIndex
+            With the same rows, labels and removed rows.
+
+        Raises
+        ------
+        ValueError
+            If the index is clustered and the array lies on a device.
+
+        Examples
+        --------
+        >>> import numpy as np, hashneg as hn
+        >>> index = hn.HammingIndex(np.arange(6, dtype=np.uint8).reshape(3, 2))
+        >>> index.remove([1])
+        >>> len(index.moved_to(np.empty(0)))
+        2
+        """
+        place = place_of(x)
+        if self._order == "clustered" and arrays.is_on_device(place):
+            raise ValueError("an index of order='clustered' stays on the host; a search on a device visits every block")
+        return self._of_tensors(*self._saved(), place)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write codes, labels and order as a safetensors file; the file is whole or absent."""
-        tensors = {"codes": self._database.codes, "alive": self._alive}
-        if self._labels is not None:
-            tensors["labels"] = self._labels
-        if (clusters := self._database.clustering) is not None:
-            tensors |= {"order": clusters.order, "centers": clusters.centers, "radii": clusters.radii}
-        size = clusters.size if clusters is not None else None
-        files.save_tensors(path, "index", tensors, {"n_bits": self.n_bits, "order": self._order, "block": size})
+        """Write codes, labels and order as a safetensors file, from a device by way of the host.
+
+        The file is whole or absent.
+        """
+        tensors, about = self._saved()
+        files.save_tensors(path, "index", tensors, about)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HammingIndex:
-        """Read what `save` wrote. The layout is built anew.
+        """Read what `save` wrote, to the host; `moved_to` brings it to a device. The layout is built anew.
 
         Raises
         ------
@@ -222,26 +270,38 @@ class HammingIndex:
         """
         tensors, about = files.load_tensors(path, "index")
         try:
-            return cls._of_tensors(tensors, about)
+            return cls._of_tensors(tensors, about, np.empty(1))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"path {os.fspath(path)!r} does not hold a sound index: {error}") from error
 
     @classmethod
-    def _of_tensors(cls, tensors: dict[str, np.ndarray], about: dict[str, Any]) -> HammingIndex:
+    def _of_tensors(cls, tensors: dict[str, np.ndarray], about: dict[str, Any], place: Any) -> HammingIndex:
         codes, alive = Codes(tensors["codes"], about["n_bits"]), tensors["alive"]
         if alive.dtype != np.bool_ or alive.shape != (len(codes),):
             raise ValueError(f"alive is {arrays.describe(alive)} for {len(codes)} codes")
         index = object.__new__(cls)
+        index._place = place
         index._order = checks.choice(about["order"], "order", ORDERS)
-        index._labels = None
-        if "labels" in tensors:
-            index._labels = arrays.integers(tensors["labels"], "labels", (len(codes),)).copy()
-        index._database = Database(codes.host.copy(), codes.n_bits, alive.copy())
-        if index._order == "clustered":
-            stored = Clustering(tensors["order"], about["block"], tensors["centers"], tensors["radii"].copy())
-            index._database.clustering = clustering.checked(stored, index._database.codes)
-        index._prepare()
+        labels = arrays.integers(tensors["labels"], "labels", (len(codes),)) if "labels" in tensors else None
+        with arrays.current_stream(place):
+            copy = cuda_arrays.upload if index._on_device else np.copy
+            index._labels = None if labels is None else copy(labels)
+            index._database = Database(copy(codes.host), codes.n_bits, copy(alive))
+            if index._order == "clustered":
+                stored = Clustering(tensors["order"], about["block"], tensors["centers"], tensors["radii"].copy())
+                index._database.clustering = clustering.checked(stored, index._database.codes)
+            index._prepare()
         return index
+
+    @where_it_lies
+    def _saved(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Everything the index holds, on the host."""
+        held = {"codes": self._database.codes, "alive": self._alive, "labels": self._labels}
+        tensors = {name: cuda_arrays.download(value) for name, value in held.items() if value is not None}
+        if (clusters := self._database.clustering) is not None:
+            tensors |= {"order": clusters.order, "centers": clusters.centers, "radii": clusters.radii}
+        size = clusters.size if clusters is not None else None
+        return tensors, {"n_bits": self.n_bits, "order": self._order, "block": size}
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the prepared layout, which belongs to one process and machine."""
@@ -256,28 +316,59 @@ class HammingIndex:
         assert self._database.alive is not None
         return self._database.alive
 
+    @property
+    def _on_device(self) -> bool:
+        return arrays.is_on_device(self._place)
+
+    @property
+    def _export(self) -> Callable[[Any], Any]:
+        return arrays.exporter(self._place)
+
     def _prepare(self) -> None:
-        self._backend = choose_backend()
+        self._backend = choose_backend(on_device=self._on_device)
         implementation("prepare", self._backend)(self._database)
 
     def _write(self, database: Database, rows: np.ndarray) -> None:
-        implementation("write", self._backend)(database, rows)
+        if self._on_device:
+            database.layout = (
+                None  # made anew by the next search: a step of training updates more often than it searches
+            )
+        else:
+            implementation("write", self._backend)(database, rows)
 
     def _same_bits(self, x: Any, name: str) -> Codes:
-        codes = as_codes(x, name)
+        codes = as_codes(x, name, device=True)
+        if arrays.is_on_device(codes.data) != self._on_device:
+            raise RuntimeError(
+                f"{name} is a {arrays.describe(codes.data)}, but the index lies on "
+                f"{'a CUDA device' if self._on_device else 'the host'}; see HammingIndex.moved_to"
+            )
         if codes.n_bits != self.n_bits:
             raise ValueError(f"{name} has n_bits={codes.n_bits} but the index has n_bits={self.n_bits}")
         return codes
 
     def _rows(self, ids: Any) -> np.ndarray:
-        ids = arrays.integers(ids, "ids", (None,))
+        ids = arrays.integers(ids, "ids", (None,), self._place)
         exclusions.check_ids(ids, "ids", self.n_rows, none=False)
         return ids
 
     def _new_labels(self, labels: Any, n: int) -> np.ndarray:
         if self._labels is None:
             raise ValueError("labels were given, but the index was made without labels")
-        return arrays.integers(labels, "labels", (n,))
+        return arrays.integers(labels, "labels", (n,), self._place)
+
+
+def _last_of_each(ids: Any) -> tuple[Any, Any]:
+    """Rows, and the place in `ids` where each comes last.
+
+    On a device a row may come more than once, always with that place: how many there are, the host does not know.
+    """
+    if isinstance(ids, np.ndarray):
+        rows, last = np.unique(ids[::-1], return_index=True)
+        return rows, len(ids) - 1 - last
+    order = np.argsort(ids, kind="stable")
+    rows = ids[order]
+    return rows, order[np.searchsorted(rows, rows, side="right") - 1]
 
 
 def _distances() -> clustering.Distances:

@@ -90,7 +90,8 @@ class ndarray:
         if function not in _FUNCTIONS:
             return NotImplemented
         _refuse_host_arrays(_leaves(args))
-        return ndarray(np.asarray(function(*map(_plain, args), **kwargs)))
+        plain = [[*map(_plain, arg)] if isinstance(arg, list) else _plain(arg) for arg in args]
+        return ndarray(np.asarray(function(*plain, **kwargs)))
 
     def __init__(self, values: np.ndarray, number: int = 0) -> None:
         self.memory, self.number = values, number
@@ -147,12 +148,16 @@ class ndarray:
         self.values[_plain(key)] = _plain(value)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("astype", "cumsum", "max", "min", "reshape", "sum", "view", "all", "any", "argmax", "ravel"):
+        if name not in _METHODS:
             raise AttributeError(f"the stand-in's arrays have no {name!r}")
         return lambda *args, **named: ndarray(np.asarray(getattr(self.values, name)(*map(_plain, args), **named)))
 
 
-_FUNCTIONS = (np.sort, np.any, np.all, np.argwhere, np.cumsum, np.where)
+_METHODS = ("all", "any", "argmax", "astype", "copy", "cumsum", "max", "min", "ravel", "reshape", "sum", "view")
+_FUNCTIONS = (
+    np.all, np.any, np.argsort, np.argwhere, np.concatenate, np.count_nonzero, np.cumsum, np.searchsorted, np.sort,
+    np.where,
+)  # fmt: skip
 
 
 def _leaves(args: Any) -> list[Any]:
@@ -198,6 +203,18 @@ def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
 
 def full(shape: Any, value: Any, dtype: Any) -> ndarray:
     return ndarray(np.full(shape, value, dtype))
+
+
+def zeros(shape: Any, dtype: Any = np.float64) -> ndarray:
+    return ndarray(np.zeros(shape, dtype))
+
+
+def ones(shape: Any, dtype: Any = np.float64) -> ndarray:
+    return ndarray(np.ones(shape, dtype))
+
+
+def arange(*bounds: int) -> ndarray:
+    return ndarray(np.arange(*bounds))
 
 
 def asarray(values: Any, dtype: Any = None) -> ndarray:

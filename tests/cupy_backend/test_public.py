@@ -68,9 +68,10 @@ def test_wrong_ids_are_named(gpu):
 
 
 def test_what_has_no_path_on_the_device_refuses_it(gpu):
-    there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
-    with pytest.raises(RuntimeError, match="runs on that device"):
-        hn.HammingIndex(there)
+    ids = gpu.cp.asarray(np.zeros((4, 2), np.int64))
+    for call in (lambda: hn.merge_topk([hn.TopK(ids, ids)], 1), lambda: hn.overlap_at_k(ids, ids)):
+        with pytest.raises(RuntimeError, match="runs on that device"):
+            call()
 
 
 @pytest.mark.parametrize(("refused", "task"), [("uint32", "a database"), ("uint64", "a top-k search")])
