@@ -5,14 +5,29 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock, start_new_thread
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from hashneg import checks
 
+_of_caller: ContextVar[int | None] = ContextVar("threads of the caller", default=None)
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Give calls inside, which are not told how many threads to use, this number."""
+    token = _of_caller.set(count)
+    try:
+        yield
+    finally:
+        _of_caller.reset(token)
+
 
 def thread_count(threads: int | None) -> int:
-    """The argument, else ``HASHNEG_NUM_THREADS``, else the cores this process may run on."""
+    """The argument, else what `using_threads` says, else ``HASHNEG_NUM_THREADS``, else the cores of this process."""
+    threads = _of_caller.get() if threads is None else threads
     if threads is not None:
         return checks.integer(threads, "threads", minimum=1)
     if set_by_user := os.environ.get("HASHNEG_NUM_THREADS"):

@@ -27,7 +27,7 @@ from hashneg.mining.strategies import Strategy
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer
 from hashneg.quantize.quantizer import block_rows
-from hashneg.threads import run_tiles, thread_count
+from hashneg.threads import run_tiles, thread_count, using_threads
 
 SIMILARITIES = ("cosine", "dot")
 _SLICE_BYTES = 64 << 20
@@ -250,7 +250,7 @@ class MiningJob:
         if not self.rerank.factor:
             return scorers.CodeScorer(codes)
         if self.rerank.from_codes:
-            return scorers.RabitqScorer(self.anchors, self.corpus, codes, self.quantizer)
+            return scorers.RabitqScorer(self.anchors, self.corpus, codes, self.quantizer, self.backend, self.threads)
         if self.score_fn is not None:
             return scorers.FunctionScorer(self.score_fn)
         return scorers.ExactScorer(self.anchors, self.corpus, self.similarity, self.backend, self.threads)
@@ -313,5 +313,6 @@ class MiningJob:
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
         begun = time.perf_counter()
-        yield
+        with using_threads(self.threads):
+            yield
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - begun

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hashneg import checks
+from hashneg import checks, theory
 from hashneg.arrays import Embeddings
 from hashneg.codes import Codes
 from hashneg.mining import scoring
@@ -87,12 +87,18 @@ class FunctionScorer:
 class RabitqScorer:
     """RaBitQ's estimate of the cosine, from the anchors' embeddings and two numbers beside each corpus code."""
 
-    def __init__(self, anchors: Embeddings, corpus: Embeddings, codes: Codes, quantizer: BinaryQuantizer) -> None:
-        from hashneg import theory
-
+    def __init__(
+        self,
+        anchors: Embeddings,
+        corpus: Embeddings,
+        codes: Codes,
+        quantizer: BinaryQuantizer,
+        backend: str,
+        threads: int,
+    ) -> None:
         self._anchors, self._codes, self._quantizer = anchors, codes, quantizer
         self._rows = theory.rabitq_rows(quantizer, corpus)
-        self._estimate = theory.rabitq_scores
+        self._backend, self._threads = backend, threads
 
     @staticmethod
     def check(quantizer: BinaryQuantizer, similarity: str) -> None:
@@ -107,4 +113,6 @@ class RabitqScorer:
 
     def slice(self, start: int, stop: int, codes: Codes) -> Score:
         rows = self._anchors.block(start, stop)
-        return lambda ids: self._estimate(self._quantizer, self._rows, self._codes, rows, ids)[0]
+        return lambda ids: theory.rabitq_scores(
+            self._quantizer, self._rows, self._codes, rows, ids, backend=self._backend, threads=self._threads
+        )[0]

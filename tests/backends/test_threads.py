@@ -6,9 +6,12 @@ import os
 import sys
 import threading
 
+import numpy as np
 import pytest
 
-from hashneg.threads import run_tiles, thread_count
+import hashneg as hn
+from hashneg.backends.cpu import projection
+from hashneg.threads import run_tiles, thread_count, using_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -67,3 +70,28 @@ def test_count_of_threads(monkeypatch):
         monkeypatch.setenv("HASHNEG_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match="HASHNEG_NUM_THREADS must be an integer >= 1"):
             thread_count(None)
+
+
+def test_calls_inside_use_the_threads_of_their_caller(monkeypatch):
+    """mine_hard_negatives(threads=1) encoded on all cores."""
+    monkeypatch.setenv("HASHNEG_NUM_THREADS", "7")
+    with using_threads(2):
+        assert thread_count(None) == 2
+        assert thread_count(5) == 5
+        with using_threads(3):
+            assert thread_count(None) == 3
+        assert thread_count(None) == 2
+    assert thread_count(None) == 7
+
+
+def test_a_mining_job_encodes_on_its_own_threads(monkeypatch):
+    used = set()
+
+    def run(work, tiles, threads):
+        used.add(threads)
+        run_tiles(work, tiles, threads)
+
+    monkeypatch.setattr(projection, "run_tiles", run)
+    x = np.random.default_rng(0).standard_normal((2000, 16), dtype=np.float32)
+    hn.mine_hard_negatives(x, quantizer=64, k=3, threads=3, backend="cpu")
+    assert used == {3}
