@@ -97,9 +97,9 @@ def test_errors_leave_the_index_as_it_was(gpu):
     codes = codes_of(12, 0)
     here, there = hn.HammingIndex(codes), hn.HammingIndex(moved(gpu, codes))
     for index, other in ((here, moved(gpu, codes)), (there, codes)):
-        for call in (lambda: index.topk(other, 1), lambda: index.add(other), lambda: index.update(range(12), other)):
-            with pytest.raises(RuntimeError, match="but the index lies on .* see HammingIndex.moved_to"):
-                call()
+        for call, arguments in ((index.topk, (other, 1)), (index.add, (other,)), (index.update, (range(12), other))):
+            with pytest.raises(RuntimeError, match=r"but the index lies on .* see HammingIndex\.moved_to"):
+                call(*arguments)
     with pytest.raises(RuntimeError, match=r"ids is a numpy array .* share one device"):
         there.remove(np.array([1]))
     with pytest.raises(ValueError, match=r"ids\[1\] is 12; ids must be rows 0 to 11"):
