@@ -6,8 +6,11 @@ import operator
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import reduce
+from typing import Any, NamedTuple
 
 
 def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
@@ -51,7 +54,41 @@ def choice(value: Any, name: str, allowed: Sequence[str | None]) -> Any:
 
 def values_are_checked() -> bool:
     """Whether array values (NaN, padding bits, id ranges) are checked: not under ``HASHNEG_CHECK=0``."""
-    return os.environ.get("HASHNEG_CHECK", "1") != "0"
+    return os.environ.get("HASHNEG_CHECK", "1") != "0" and not _checked_before.get()
+
+
+_checked_before: ContextVar[bool] = ContextVar("_checked_before", default=False)
+
+
+@contextmanager
+def checked_before() -> Iterator[None]:
+    """Within it no values are checked, since the caller has done it."""
+    token = _checked_before.set(True)
+    try:
+        yield
+    finally:
+        _checked_before.reset(token)
+
+
+class ValueCheck(NamedTuple):
+    """A check of values whose outcome may still lie on a device.
+
+    Attributes
+    ----------
+    wrong : bool, or such an array of no dimensions
+    explain : raises if it was this check that failed
+    """
+
+    wrong: Any
+    explain: Callable[[], None]
+
+
+def settle(*made: ValueCheck | None) -> None:
+    """Raise what the first failed check explains. Of a device, the host reads one flag for all of them."""
+    some = [check for check in made if check is not None]
+    if some and reduce(operator.or_, (check.wrong for check in some)):
+        for check in some:
+            check.explain()
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -18,7 +18,7 @@ _CHECKED_NUMBERS = 1 << 24  # at a time
 class DeviceEmbeddings:
     """The rows of an (n, d) float matrix on a CUDA device; see `hashneg.arrays.Embeddings`.
 
-    Values are not checked as blocks are read, but by `check_finite`, once for all matrices of a call.
+    Values are not checked as blocks are read, but by `check_finite` or `finite_check`, once for all matrices of a call.
 
     Parameters
     ----------
@@ -31,11 +31,12 @@ class DeviceEmbeddings:
     ----------
     shape : (int, int)
     dtype : numpy dtype of the blocks: float64 for float64 input, else float32
+    checked : bool, whether a check of the values was made
     """
 
     def __init__(self, x: Any, name: str) -> None:
         self.name = name
-        self.normalized = False
+        self.normalized = self.checked = False
         self._rows = arrays.to_plain(x, name)
         self._bfloat16 = arrays.is_bfloat16(x)
         if not self._bfloat16 and self._rows.dtype.name not in FLOAT_DTYPES:
@@ -87,19 +88,27 @@ def embeddings(x: Any, name: str) -> AnyEmbeddings:
 
 
 def check_finite(*matrices: AnyEmbeddings) -> None:
-    """ValueError if a matrix of a device holds NaN or infinity; those of the host are checked as they are read.
+    """ValueError if a matrix of a device holds NaN or infinity; those of the host are checked as they are read."""
+    checks.settle(finite_check(*matrices))
 
-    The host reads one flag for all of them.
-    """
-    there = [matrix for matrix in matrices if isinstance(matrix, DeviceEmbeddings) and checks.values_are_checked()]
-    flags = [finite.all() for matrix in there for _, finite in matrix.finite_blocks()]
-    if not flags or bool(reduce(np.logical_and, flags)):
-        return
+
+def finite_check(*matrices: AnyEmbeddings) -> checks.ValueCheck | None:
+    """`check_finite`, to be settled with other checks of the call. Each matrix is checked once."""
+    there = [x for x in matrices if isinstance(x, DeviceEmbeddings) and len(x) and not x.checked]
+    if not (there and checks.values_are_checked()):
+        return None
+
+    def explain() -> None:
+        for matrix in there:
+            for start, finite in matrix.finite_blocks():
+                rows = np.flatnonzero(~cuda_arrays.download(finite))
+                if len(rows):
+                    raise ValueError(f"{matrix.name} holds NaN or infinity, first in row {start + int(rows[0])}")
+
     for matrix in there:
-        for start, finite in matrix.finite_blocks():
-            rows = np.flatnonzero(~cuda_arrays.download(finite))
-            if len(rows):
-                raise ValueError(f"{matrix.name} holds NaN or infinity, first in row {start + int(rows[0])}")
+        matrix.checked = True
+    finite = reduce(np.logical_and, [block.all() for matrix in there for _, block in matrix.finite_blocks()])
+    return checks.ValueCheck(np.logical_not(finite), explain)
 
 
 def share_device(first: AnyEmbeddings, second: AnyEmbeddings) -> None:

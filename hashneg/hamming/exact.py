@@ -9,7 +9,7 @@ import numpy as np
 from hashneg import arrays, checks, cuda_arrays
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import NO_INDEX
-from hashneg.device_embeddings import check_finite, embeddings, share_device
+from hashneg.device_embeddings import embeddings, finite_check, share_device
 from hashneg.hamming import exclusions
 from hashneg.hamming.results import ScoredTopK
 from hashneg.progress import Meter, Progress
@@ -77,13 +77,12 @@ def exact_topk(
         offset = checks.integer(offset, "offset", minimum=0)
         masks = exclusions.build(
             len(x), len(y), query_ids=query_ids, query_labels=query_labels,
-            database_labels=database_labels, exclude=exclude, allow=allow, like=queries,
+            database_labels=database_labels, exclude=exclude, allow=allow, like=queries, also=finite_check(x, y),
         )  # fmt: skip
         if checks.choice(similarity, "similarity", SIMILARITIES) == "cosine":
             x, y = x.normalize(), y.normalize()
         update = implementation("update_best", choose_backend(backend, arrays.is_on_device(queries)))
         count = thread_count(threads)
-        check_finite(x, y)
         full = cuda_arrays.namespace(arrays.is_on_device(queries)).full
         scores = full((len(x), k), np.nan, np.result_type(x.dtype, y.dtype))
         indices = full((len(x), k), NO_INDEX, np.int64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,12 @@ def build(
     exclude: Any = None,
     allow: Any = None,
     like: Any = None,
+    also: checks.ValueCheck | None = None,
 ) -> Exclusions:
     """Check the exclusion arguments of a search of `n_queries` in `n_rows`.
 
-    `like` are the queries: where they lie on a CUDA device, all arrays have to, and stay there.
+    `like` are the queries: where they lie on a CUDA device, all arrays have to, and stay there. `also` is a check of
+    other values of the call, settled with those of the ids.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def build(
     packed = False
     if allow is not None:
         allow, packed = mask(allow, n_queries, n_rows, like)
-    _check_all_ids(ids, n_rows)
+    checks.settle(also, *(ids_check(values, name, n_rows) for name, values in ids.items()))
     return Exclusions(query_ids, query_labels, database_labels, exclude, allow, packed)
 
 
@@ -59,28 +59,25 @@ def check_sides(query_labels: Any, database_labels: Any) -> None:
         raise ValueError(f"labels exclude only when both sides have them: {missing} is missing")
 
 
-def _check_all_ids(ids: dict[str, Any], n_rows: int) -> None:
-    """`check_ids` of several arrays: on a device the host reads one flag for all of them."""
-    flags = [_wrong(values, n_rows).any() for values in ids.values() if checks.values_are_checked() and values.size]
-    if flags and functools.reduce(operator.or_, flags):
-        for name, values in ids.items():
-            check_ids(values, name, n_rows)
-
-
-def check_ids(ids: np.ndarray, name: str, n_rows: int, *, none: bool = True) -> None:
+def check_ids(ids: Any, name: str, n_rows: int, *, none: bool = True) -> None:
     """ValueError unless every id is one of the rows or, with `none`, -1."""
+    checks.settle(ids_check(ids, name, n_rows, none=none))
+
+
+def ids_check(ids: Any, name: str, n_rows: int, *, none: bool = True) -> checks.ValueCheck | None:
+    """`check_ids`, to be settled with other checks of the call."""
     if not (checks.values_are_checked() and ids.size):
-        return
-    wrong = _wrong(ids, n_rows, none)
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = place[0] if len(place) == 1 else place
-        rule = f"ids must be rows 0 to {n_rows - 1}" + (", or -1 for none" if none else "")
-        raise ValueError(f"{name}[{where}] is {int(ids[place])}; {rule}")
+        return None
+    wrong = (ids < (NO_INDEX if none else 0)) | (ids >= n_rows)
 
+    def explain() -> None:
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            where = place[0] if len(place) == 1 else place
+            rule = f"ids must be rows 0 to {n_rows - 1}" + (", or -1 for none" if none else "")
+            raise ValueError(f"{name}[{where}] is {int(ids[place])}; {rule}")
 
-def _wrong(ids: Any, n_rows: int, none: bool = True) -> Any:
-    return (ids < (NO_INDEX if none else 0)) | (ids >= n_rows)
+    return checks.ValueCheck(wrong.any(), explain)
 
 
 def mask(allow: Any, n_queries: int, n_rows: int, like: Any = None) -> tuple[Any, bool]:
