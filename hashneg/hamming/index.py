@@ -14,6 +14,7 @@ from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import Clustering, Database
 from hashneg.codes import Codes, as_codes
 from hashneg.hamming import clustering, exclusions
+from hashneg.hamming.rabitq import Kept, Rescored
 from hashneg.hamming.results import TopK
 from hashneg.hamming.search import run_topk
 from hashneg.placement import place_of, where_it_lies
@@ -22,7 +23,7 @@ from hashneg.progress import Progress
 ORDERS = ("given", "clustered")
 
 
-class HammingIndex:
+class HammingIndex(Rescored):
     """A database of codes, laid out once and searched often.
 
     Row numbers are stable: the i-th code added is row i for ever. A removed row is never returned, and
@@ -158,7 +159,7 @@ class HammingIndex:
         )  # fmt: skip
 
     @where_it_lies
-    def update(self, ids: Any, codes: Any, labels: Any = None) -> None:
+    def update(self, ids: Any, codes: Any, labels: Any = None, *, rabitq: Any = None) -> None:
         """Replace the codes of the rows `ids`; of repeated ids the last wins, and removed rows come back.
 
         Parameters
@@ -167,28 +168,34 @@ class HammingIndex:
         codes : Codes, or uint8 array (m, width)
         labels : array, int (m,), optional
             New labels; the old ones stay without it.
+        rabitq : RabitqRows, of m rows
+            Needed where the index keeps such numbers, by `keep_rabitq`.
         """
         ids = self._rows(ids)
         codes = self._same_bits(codes, "codes")
         if len(codes) != len(ids):
             raise ValueError(f"codes has {len(codes)} rows for {len(ids)} ids")
         labels = None if labels is None else self._new_labels(labels, len(ids))
+        numbers = self._numbers_of(rabitq, len(ids))
         ids, last = _last_of_each(ids)
         self._database.codes[ids] = codes.host[last]
         self._alive[ids] = True
         if labels is not None:
             self._labels[ids] = labels[last]  # type: ignore[index]
+        if self._rabitq is not None and numbers is not None:
+            self._rabitq.write(ids, numbers, last)
         if (clusters := self._database.clustering) is not None:
             clustering.widen(clusters, self._database.codes[ids], clusters.positions[ids])
         self._write(self._database, ids)
 
     @where_it_lies
-    def add(self, codes: Any, labels: Any = None) -> Any:
-        """Append codes, with labels if the index has them, and return their row numbers, int64 (m,)."""
+    def add(self, codes: Any, labels: Any = None, *, rabitq: Any = None) -> Any:
+        """Append codes, with labels and `rabitq` if the index has them, and return their row numbers, int64 (m,)."""
         codes = self._same_bits(codes, "codes")
         if labels is None and self._labels is not None:
             raise ValueError("labels is missing: the index has labels, so added codes need them too")
         all_labels = None if labels is None else np.concatenate([self._labels, self._new_labels(labels, len(codes))])
+        numbers = self._numbers_of(rabitq, len(codes))
         first, make = self.n_rows, cuda_arrays.namespace(self._on_device)
         grown = replace(
             self._database,
@@ -204,6 +211,8 @@ class HammingIndex:
             self._prepare()
             raise
         self._database, self._labels = grown, all_labels
+        if self._rabitq is not None and numbers is not None:
+            self._rabitq.append(numbers)
         return self._export(added)
 
     @where_it_lies
@@ -230,7 +239,7 @@ class HammingIndex:
         Returns
         -------
         HammingIndex
-            With the same rows, labels and removed rows.
+            With the same rows, labels and removed rows; without the numbers of `keep_rabitq` on a device.
 
         Raises
         ------
@@ -291,6 +300,7 @@ class HammingIndex:
                 stored = Clustering(tensors["order"], about["block"], tensors["centers"], tensors["radii"].copy())
                 index._database.clustering = clustering.checked(stored, index._database.codes)
             index._prepare()
+        index._rabitq = None if index._on_device else Kept.load(tensors, about, index.n_bits, index.n_rows)
         return index
 
     @where_it_lies
@@ -301,7 +311,8 @@ class HammingIndex:
         if (clusters := self._database.clustering) is not None:
             tensors |= {"order": clusters.order, "centers": clusters.centers, "radii": clusters.radii}
         size = clusters.size if clusters is not None else None
-        return tensors, {"n_bits": self.n_bits, "order": self._order, "block": size}
+        about = {"n_bits": self.n_bits, "order": self._order, "block": size}
+        return (tensors, about) if self._rabitq is None else self._rabitq.saved(tensors, about)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the prepared layout, which belongs to one process and machine."""

@@ -263,9 +263,7 @@ class BinaryQuantizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write rotation, thresholds and mean as a safetensors file; the file is whole or absent."""
-        about = self._about() | {"fingerprint": self.fingerprint}
-        total = {} if self._total is None or self.center != "mean" else {"total": self._total}
-        files.save_tensors(path, "quantizer", self._tensors() | total, about)
+        files.save_tensors(path, "quantizer", *self._saved())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BinaryQuantizer:
@@ -277,21 +275,29 @@ class BinaryQuantizer:
         ValueError
             If the file is truncated, was not written by `save`, or does not match its fingerprint.
         """
-        tensors, about = files.load_tensors(path, "quantizer")
-        changed = f"path {os.fspath(path)!r} does not match its fingerprint; it was changed after saving"
+        saved = files.load_tensors(path, "quantizer")
         try:
-            quantizer = cls(about["n_bits"], rotation=about["rotation"], center=about["center"], seed=about["seed"])
-            quantizer.dim, quantizer.n_seen = about["dim"], about["n_seen"]
-            quantizer._projection = Projection(
-                about["projection"], tensors["thresholds"], tensors.get("matrix"), tensors.get("signs")
-            )
-            quantizer._total = tensors.get("total")  # missing in files of earlier versions
-            intact = quantizer.fingerprint == about["fingerprint"]
-            intact &= quantizer._total is None or quantizer._total.shape == (quantizer.dim,)
+            return cls._of_saved(*saved)
         except (KeyError, TypeError, ValueError) as error:
+            changed = f"path {os.fspath(path)!r} does not match its fingerprint; it was changed after saving"
             raise ValueError(changed) from error
-        if not intact:
-            raise ValueError(changed)
+
+    def _saved(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        total = {} if self._total is None or self.center != "mean" else {"total": self._total}
+        return self._tensors() | total, self._about() | {"fingerprint": self.fingerprint}
+
+    @classmethod
+    def _of_saved(cls, tensors: dict[str, np.ndarray], about: dict[str, Any]) -> BinaryQuantizer:
+        quantizer = cls(about["n_bits"], rotation=about["rotation"], center=about["center"], seed=about["seed"])
+        quantizer.dim, quantizer.n_seen = about["dim"], about["n_seen"]
+        quantizer._projection = Projection(
+            about["projection"], tensors["thresholds"], tensors.get("matrix"), tensors.get("signs")
+        )
+        quantizer._total = tensors.get("total")  # missing in files of earlier versions
+        if quantizer._total is not None and quantizer._total.shape != (quantizer.dim,):
+            raise ValueError(f"the mean has shape {quantizer._total.shape} for {quantizer.dim} dimensions")
+        if quantizer.fingerprint != about["fingerprint"]:
+            raise ValueError("the quantizer does not match its fingerprint")
         return quantizer
 
     def __repr__(self) -> str:

@@ -69,7 +69,7 @@ def rabitq_rows(quantizer: BinaryQuantizer, x: Any, mean: Any = None) -> RabitqR
     ((500,), dtype('float32'))
     """
     rows = arrays.embeddings(x, "x").normalize()
-    center = _mean_of(quantizer, mean)
+    center = center_of(quantizer, mean)
     norms, factors = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
     for start, block in rows.blocks(block_rows(rows.shape[1])):
         stop = start + len(block)
@@ -143,7 +143,7 @@ def rabitq_scores(
     (True, [1.0, nan])
     """
     codes = as_codes(codes, "codes")
-    dim = _check_quantizer(quantizer)
+    dim = check_quantizer(quantizer)
     if codes.n_bits != quantizer.n_bits or not len(codes) == len(rows.norms) == len(rows.factors):
         raise ValueError(
             f"codes ({len(codes)} x {codes.n_bits} bits), rows ({len(rows.norms)}) and the quantizer "
@@ -214,7 +214,7 @@ def _saved_by_rows(sizes: list[int], width: int) -> float:
     return sum(size * (size - 1) for size in sizes) / (sum(sizes) ** 2 * width)
 
 
-def _check_quantizer(quantizer: Any) -> int:
+def check_quantizer(quantizer: Any) -> int:
     """The dimensions of a quantizer that the estimate holds for."""
     if not isinstance(quantizer, BinaryQuantizer):
         raise TypeError(f"quantizer must be a BinaryQuantizer, got {arrays.describe(quantizer)}")
@@ -226,9 +226,9 @@ def _check_quantizer(quantizer: Any) -> int:
     return quantizer.dim
 
 
-def _mean_of(quantizer: BinaryQuantizer, mean: Any) -> np.ndarray:
+def center_of(quantizer: BinaryQuantizer, mean: Any) -> np.ndarray:
     """The center of the quantizer, float64 (d,)."""
-    dim = _check_quantizer(quantizer)
+    dim = check_quantizer(quantizer)
     if quantizer.center is None:
         return np.zeros(dim)
     if mean is None:
