@@ -35,9 +35,10 @@ def topk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest allowed rows by (distance, index): int32 and int64 (nq, k), padded."""
     n = len(database.codes)
-    out = np.full((len(queries), k), NO_DISTANCE, np.int32), np.full((len(queries), k), NO_INDEX, np.int64)
+    out = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.int64)
     if not (len(queries) and n):
         meter.advance(len(queries))
+        out[0][:], out[1][:] = NO_DISTANCE, NO_INDEX
         return out
     if database.clustering is not None:
         clustered.topk(database, _layout(database), queries, k, search, threads, meter, out)
@@ -47,7 +48,7 @@ def topk(
     room = room_for(k, n)
     tiles = tiles_of(len(queries), 12 * room, threads)
     shares = _shares(n, -(-threads // len(tiles)))
-    parts = [out] + [(out[0].copy(), out[1].copy()) for _ in shares[1:]]
+    parts = [out] + [(np.empty_like(out[0]), np.empty_like(out[1])) for _ in shares[1:]]
 
     def work(task: tuple[slice, int]) -> None:
         tile, share = task

@@ -21,7 +21,8 @@ HELD = 3  # rows in the buffer
 ACCEPTED = 4  # rows ever accepted
 STATE = 5
 
-_MOST_INSERTED = 32  # more rows at a distance are sorted by a call, which costs as much as inserting so many
+_CLASSES = 256  # of rows, by their upper bits
+_MOST_INSERTED = 16 * _CLASSES  # of rows at a distance; more would be moved far even within their classes
 
 # Columns of the addresses of exclusions
 QUERY_IDS, QUERY_LABELS, DATABASE_LABELS, EXCLUDE, EXCLUDE_WIDTH, ALLOW, ALLOW_STRIDE, ALLOW_PACKED, ANY = range(9)
@@ -192,11 +193,17 @@ def _lowest_to_front(rows, begin, end, wanted):
 @njit(nogil=True, cache=True)
 def finish(state, distances, rows, begins, k, in_order, n_levels, out_distances, out_rows):
     """Write the k best of every query by (distance, row), padded."""
-    ends = np.zeros(n_levels + 1, np.int64)
+    most = max(0, state[:, HELD].max())
+    counts, classes = np.empty(n_levels + 1, np.int64), np.empty(_CLASSES + 1, np.int64)
+    spare_distances, spare_rows = np.empty(most, np.int32), np.empty(most, np.int64)
     for q in range(len(state)):
-        compact(state, q, distances, rows, begins[q], k, in_order)
-        held = state[q, HELD]
-        _sort(distances, rows, begins[q], held, in_order, ends, out_distances[q], out_rows[q])
+        begin = begins[q]
+        end = _within(distances, rows, begin, begin + state[q, HELD], state[q, INNER] + 1)
+        held = min(k, end - begin)
+        _sort(
+            distances[begin:end], rows[begin:end], in_order, counts, classes, spare_distances, spare_rows,
+            out_distances[q, :held], out_rows[q, :held],
+        )  # fmt: skip
         out_distances[q, held:] = NO_DISTANCE
         out_rows[q, held:] = NO_INDEX
 
@@ -204,37 +211,93 @@ def finish(state, distances, rows, begins, k, in_order, n_levels, out_distances,
 @njit(nogil=True, cache=True)
 def sort_by_distance(distances, rows, in_order, n_levels, out_distances, out_rows):
     """Sort rows by (distance, row)."""
-    _sort(distances, rows, 0, len(rows), in_order, np.zeros(n_levels + 1, np.int64), out_distances, out_rows)
+    counts, classes = np.empty(n_levels + 1, np.int64), np.empty(_CLASSES + 1, np.int64)
+    spare_distances, spare_rows = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
+    _sort(distances, rows, in_order, counts, classes, spare_distances, spare_rows, out_distances, out_rows)
+
+
+@kernel
+def _within(distances, rows, begin, end, most):
+    """Move the entries within a distance to the front, in their order; returns where they end.
+
+    Without a branch: which entries these are cannot be foreseen.
+    """
+    kept = begin
+    for i in range(begin, end):
+        distances[kept], rows[kept] = distances[i], rows[i]
+        kept += np.int64(distances[kept] <= most)
+    return kept
 
 
 @njit(nogil=True, cache=True)
-def _sort(distances, rows, begin, count, in_order, ends, out_distances, out_rows):
-    """Counting sort by distance, stable; rows that did not come by ascending index are sorted among ties.
+def _sort(distances, rows, in_order, counts, classes, spare_distances, spare_rows, out_distances, out_rows):
+    """Write the first entries by (distance, row), as many as there is room for: a counting sort, which is stable.
 
-    `ends`, int64 (levels + 1,), is scratch, of zeros before and after.
+    Rows that did not come by ascending index are brought into classes by their upper bits first, so that rows at one
+    distance are nearly in order. The arguments between are scratch, and what is sorted is lost.
     """
-    lowest, highest = len(ends) - 1, -1
-    for i in range(begin, begin + count):
-        ends[distances[i] + 1] += 1
+    n, room = len(rows), len(out_rows)
+    lowest, highest = len(counts), -1
+    for i in range(n):
         lowest, highest = min(lowest, distances[i]), max(highest, distances[i])
+    counts[lowest : highest + 2] = 0
+    for i in range(n):
+        counts[distances[i] + 1] += 1
     for level in range(lowest, highest + 1):
-        ends[level + 1] += ends[level]
-    for i in range(begin, begin + count):  # ends[level] is now where the next row at this distance goes
-        place = ends[distances[i]]
-        ends[distances[i]] = place + 1
-        out_distances[place] = distances[i]
-        out_rows[place] = rows[i]
+        counts[level + 1] += counts[level]
+    if in_order:
+        for i in range(n):  # counts[level] is where the next row at this distance goes
+            distance = distances[i]
+            place = counts[distance]
+            counts[distance] = place + 1
+            if place < room:
+                out_distances[place], out_rows[place] = distance, rows[i]
+        return
+    _to_classes(distances, rows, classes, spare_distances, spare_rows)
+    for i in range(n):
+        distance = spare_distances[i]
+        place = counts[distance]
+        counts[distance] = place + 1
+        distances[place], rows[place] = distance, spare_rows[i]
     first = 0
     for level in range(lowest, highest + 1):
-        last = ends[level]
-        if last - first > _MOST_INSERTED and not in_order:
-            out_rows[first:last].sort()
-        elif not in_order:
-            for i in range(first + 1, last):
-                row, place = out_rows[i], i
-                while place > first and out_rows[place - 1] > row:
-                    out_rows[place] = out_rows[place - 1]
-                    place -= 1
-                out_rows[place] = row
+        last = counts[level]
+        if last - first > _MOST_INSERTED:
+            rows[first:last].sort()
+        else:
+            _insert(rows, first, last)
         first = last
-    ends[lowest : highest + 2] = 0
+    out_distances[:] = distances[:room]
+    out_rows[:] = rows[:room]
+
+
+@kernel
+def _to_classes(distances, rows, classes, to_distances, to_rows):
+    """Copy the entries in the order of the upper bits of their rows, else in their own order."""
+    highest = 0
+    for i in range(len(rows)):
+        highest = max(highest, rows[i])
+    shift = 0
+    while highest >> shift >= _CLASSES:
+        shift += 1
+    classes[:] = 0
+    for i in range(len(rows)):
+        classes[(rows[i] >> shift) + 1] += 1
+    for number in range(_CLASSES):
+        classes[number + 1] += classes[number]
+    for i in range(len(rows)):
+        number = rows[i] >> shift
+        place = classes[number]
+        classes[number] = place + 1
+        to_distances[place], to_rows[place] = distances[i], rows[i]
+
+
+@kernel
+def _insert(rows, first, last):
+    """Sort rows first..last-1, which are nearly sorted."""
+    for i in range(first + 1, last):
+        row, place = rows[i], i
+        while place > first and rows[place - 1] > row:
+            rows[place] = rows[place - 1]
+            place -= 1
+        rows[place] = row
