@@ -132,3 +132,10 @@ def download(x: Any) -> np.ndarray:
 def rows_on_host(x: Any, ids: np.ndarray) -> np.ndarray:
     """Copies on the host of some rows of a plain array."""
     return x[ids] if isinstance(x, np.ndarray) else x[upload(ids)].get()
+
+
+def count_ones(x: Any) -> Any:
+    """How many bits of each byte of a plain array are 1, uint8; looked up on a device, since not every CuPy counts."""
+    if isinstance(x, np.ndarray):
+        return np.bitwise_count(x)
+    return upload(np.bitwise_count(np.arange(256, dtype=np.uint8)))[x]

@@ -60,6 +60,13 @@ class DeviceEmbeddings:
         rows = self._floats(self._rows[start:stop])
         return unit_rows(rows) if self.normalized else rows
 
+    def part(self, start: int, stop: int) -> DeviceEmbeddings:
+        """Rows `start` to `stop`, in the same memory."""
+        other = copy(self)
+        other._rows = self._rows[start:stop]
+        other.shape = other._rows.shape
+        return other
+
     def blocks(self, rows: int) -> Iterator[tuple[int, Any]]:
         """Iterate over (start, block) in steps of `rows`."""
         for start in range(0, len(self), rows):
@@ -80,11 +87,19 @@ class DeviceEmbeddings:
 AnyEmbeddings = Embeddings | DeviceEmbeddings
 
 
-def embeddings(x: Any, name: str) -> AnyEmbeddings:
-    """`hashneg.arrays.embeddings` for functions that also take a matrix of a CUDA device; one that passed is kept."""
+def embeddings(x: Any, name: str, like: Any = None) -> AnyEmbeddings:
+    """`hashneg.arrays.embeddings` for functions that also take a matrix of a CUDA device; one that passed is kept.
+
+    `like` is another array of the call, and has to lie there, too.
+    """
+    there = isinstance(x, DeviceEmbeddings) or arrays.is_on_device(x)
+    if like is not None and there != arrays.is_on_device(like):
+        home = "the host" if there else "a CUDA device"
+        raise RuntimeError(f"{name} is a {arrays.describe(x)}, but other arrays of the call lie on {home}; all arrays "
+                           "of a call share one device")  # fmt: skip
     if isinstance(x, DeviceEmbeddings):
         return x
-    return DeviceEmbeddings(x, name) if arrays.is_on_device(x) else arrays.embeddings(x, name)
+    return DeviceEmbeddings(x, name) if there else arrays.embeddings(x, name)
 
 
 def check_finite(*matrices: AnyEmbeddings) -> None:
@@ -109,16 +124,6 @@ def finite_check(*matrices: AnyEmbeddings) -> checks.ValueCheck | None:
         matrix.checked = True
     finite = reduce(np.logical_and, [block.all() for matrix in there for _, block in matrix.finite_blocks()])
     return checks.ValueCheck(np.logical_not(finite), explain)
-
-
-def share_device(first: AnyEmbeddings, second: AnyEmbeddings) -> None:
-    """RuntimeError unless both lie on the host, or both on a device."""
-    if is_on_device(first) != is_on_device(second):
-        where = {True: "on a CUDA device", False: "on the host"}
-        raise RuntimeError(
-            f"{first.name} lies {where[is_on_device(first)]} and {second.name} {where[is_on_device(second)]}; all "
-            "arrays of a call share one device"
-        )
 
 
 def is_on_device(rows: AnyEmbeddings) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from hashneg import arrays, checks, cuda_arrays
 from hashneg.backends import choose_backend, implementation
 from hashneg.backends.request import NO_INDEX
-from hashneg.device_embeddings import embeddings, finite_check, share_device
+from hashneg.device_embeddings import embeddings, finite_check
 from hashneg.hamming import exclusions
 from hashneg.hamming.results import ScoredTopK
 from hashneg.progress import Meter, Progress
@@ -69,8 +69,7 @@ def exact_topk(
     [1, 0, 1]
     """
     with arrays.current_stream(queries):
-        x, y = embeddings(queries, "queries"), embeddings(database, "database")
-        share_device(x, y)
+        x, y = embeddings(queries, "queries"), embeddings(database, "database", queries)
         if x.shape[1] != y.shape[1]:
             raise ValueError(f"queries have {x.shape[1]} dimensions but database has {y.shape[1]}; they must agree")
         k = checks.integer(k, "k", minimum=1)

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks
+from hashneg import checks, cuda_arrays, device_embeddings
 from hashneg.arrays import Embeddings
-from hashneg.backends.request import NO_DISTANCE, NO_INDEX
-from hashneg.codes import Codes, as_codes, width_of
-from hashneg.hamming import TopK, exclusions
+from hashneg.codes import Codes, as_codes
+from hashneg.device_embeddings import AnyEmbeddings
+from hashneg.placement import where_it_lies
 from hashneg.progress import Meter, Progress
 from hashneg.quantize import BinaryQuantizer, NotFittedError
 from hashneg.table import drift, state
-from hashneg.table import positives as pairing
 from hashneg.table import refresh as refreshing
+from hashneg.table.coded_rows import CodedRows
 from hashneg.table.drift import Drift
 from hashneg.table.kept import KeptEmbeddings
 from hashneg.table.refresh import Source, ranges
@@ -25,7 +25,7 @@ from hashneg.table.refresh import Source, ranges
 MODES = ("live", "epoch")
 
 
-class CodeTable:
+class CodeTable(CodedRows):
     """The codes of a whole training set, kept fresh while the model learns.
 
     Parameters
@@ -40,6 +40,9 @@ class CodeTable:
         thresholds to them and rebuilds all codes. In between the codes stand still.
     labels : array, int (n,), optional
         Rows of a row's own label are never mined for it.
+    like : array, optional
+        Where the table lies: on the host by default. On a CUDA device it needs mode="live", takes arrays of that
+        device, and gives arrays of this framework where no ids tell another.
 
     Attributes
     ----------
@@ -87,40 +90,29 @@ class CodeTable:
     (10, [9, 0])
     """
 
-    def __init__(self, n: int, quantizer: int | BinaryQuantizer, *, mode: str = "live", labels: Any = None) -> None:
-        self.n = checks.integer(n, "n", minimum=0)
+    def __init__(
+        self, n: int, quantizer: int | BinaryQuantizer, *, mode: str = "live", labels: Any = None, like: Any = None
+    ) -> None:
+        n = checks.integer(n, "n", minimum=0)
         if not isinstance(quantizer, BinaryQuantizer):
             quantizer = BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1))
         self.mode = checks.choice(mode, "mode", MODES)
-        labels = None if labels is None else arrays.integers(labels, "labels", (self.n,))
+        super().__init__(n, quantizer.n_bits, labels, like)
+        if self._on_device and mode == "epoch":
+            raise ValueError("mode='epoch' keeps embeddings on the host, but like lies on a CUDA device")
         self._quantizer = copy(quantizer)  # fitting replaces what a quantizer holds and writes to none of it
-        self._versions = np.zeros(self.n, np.int32)  # 0: no code yet
-        self._index = state.index(
-            np.zeros((self.n, width_of(self.n_bits)), np.uint8), self.n_bits, labels, self._versions
-        )
         self._kept = KeptEmbeddings(self.n) if mode == "epoch" else None
         self._pointer = 0  # the row that the next chunk of a refresh starts with
-        self.version = 0
-
-    @property
-    def n_bits(self) -> int:
-        return self._quantizer.n_bits
 
     @property
     def quantizer(self) -> BinaryQuantizer:
         return copy(self._quantizer)
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        return self._index.labels
-
-    def __len__(self) -> int:
-        return self.n
-
     def __repr__(self) -> str:
         coded = int(np.count_nonzero(self._versions))
         return f"CodeTable({self.n} x {self.n_bits} bits, mode={self.mode!r}; {coded} rows with a code)"
 
+    @where_it_lies
     def update(self, ids: Any, embeddings: Any) -> None:
         """Take in the embeddings of a training step. Of repeated ids the last wins.
 
@@ -142,11 +134,13 @@ class CodeTable:
         if self._kept is not None:
             if self._kept.values is None:  # a shape that the quantizer cannot take is refused now, not after the epoch
                 self._encode(rows) if self._is_fitted else refreshing.unfitted(self._quantizer).partial_fit(rows)
+            assert isinstance(rows, Embeddings)  # of the host, where this mode keeps them
             self._kept.update(ids, rows, version)
         else:
             self._write(ids, self._encode(rows), version)
         self.version += 1
 
+    @where_it_lies
     def update_codes(self, ids: Any, codes: Any) -> None:
         """Take in codes that were computed elsewhere, as on a device, by the quantizer of the table; mode="live" only.
 
@@ -162,89 +156,10 @@ class CodeTable:
         """
         if self._kept is not None:
             raise ValueError("mode='epoch' makes its codes from embeddings; pass these to update")
-        numbers, codes = self._ids(ids), as_codes(codes, "codes")
-        self._write(numbers, codes, np.int32(self.version + 1))
+        self._write(self._ids(ids), as_codes(codes, "codes", device=True), np.int32(self.version + 1))
         self.version += 1
 
-    def mine(
-        self,
-        ids: Any,
-        k: int,
-        *,
-        exclude: Any = None,
-        allow: Any = None,
-        max_distance: int | None = None,
-        backend: str = "auto",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> TopK:
-        """The k nearest rows of the rows `ids`, by their codes in the table.
-
-        Parameters
-        ----------
-        ids : array, int (m,)
-        k : int
-        exclude, allow, max_distance, backend, threads, progress
-            As in `hamming_topk`, which says what it raises. The row itself and those of its label are always excluded.
-
-        Returns
-        -------
-        TopK
-            distances int32 (m, k) and indices int64 (m, k), of the framework of `ids`. Padded with 2**31 - 1 and -1,
-            throughout where the row itself has no code yet.
-        """
-        rows = self._ids(ids)
-        found = self.topk(
-            self._index.codes(rows), k, query_ids=rows, query_labels=None if self.labels is None else self.labels[rows],
-            exclude=exclude, allow=allow, max_distance=max_distance, backend=backend, threads=threads,
-            progress=progress,
-        )  # fmt: skip
-        unknown = self._versions[rows] == 0
-        found.distances[unknown], found.indices[unknown] = NO_DISTANCE, NO_INDEX
-        export = arrays.exporter(ids)
-        return TopK(export(found.distances), export(found.indices))
-
-    def topk(self, queries: Any, k: int, **options: Any) -> TopK:
-        """The k nearest rows of codes that need not be in the table, such as those of queries; see `HammingIndex.topk`.
-
-        `query_labels` are needed if the table has labels.
-        """
-        return self._index.topk(queries, k, **options)
-
-    def hardest_positives(self, ids: Any, positives: Any = None) -> Any:
-        """The hardest positive of the rows `ids`: the one whose code is farthest away.
-
-        Parameters
-        ----------
-        ids : array, int (m,)
-        positives : array, int (m, p), optional
-            Rows that are positives of ids[i], padded with -1; the other rows of its label by default.
-
-        Returns
-        -------
-        array, int64 (m,)
-            Of the framework of `ids`. Ties go to the lower row; -1 where the row or all of its positives have no code.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ids or positives are not what they should be, or the table has no labels and `positives` is missing.
-
-        References
-        ----------
-        LSH hard negatives (arXiv 2505.17844) takes the farthest image of a class as its positive.
-        """
-        rows = self._ids(ids)
-        if positives is not None:
-            given = arrays.integers(positives, "positives", (len(rows), None))
-            exclusions.check_ids(given, "positives", self.n)
-            pairs = pairing.listed(given)
-        elif self.labels is not None:
-            pairs = pairing.SameLabel(self.labels).pairs(rows)
-        else:
-            raise ValueError("positives is missing: the table has no labels to tell them by")
-        return arrays.exporter(ids)(pairing.farthest(self._index, rows, self._versions > 0, pairs))
-
+    @where_it_lies
     def refresh(
         self,
         source: Any = None,
@@ -253,13 +168,13 @@ class CodeTable:
         refit: bool = False,
         batch_size: int = 1024,
         progress: Progress = False,
-    ) -> np.ndarray:
+    ) -> Any:
         """Rebuild codes: all of them from the kept embeddings ("epoch"), or some from fresh ones ("live").
 
         Parameters
         ----------
         source : array, float (n, d), or function, for mode="live"
-            Embeddings of all rows, or a function that computes those of some: called with int64 ids (m,),
+            Embeddings of all rows, or a function that computes those of some: called with int64 ids (m,), of NumPy,
             it returns a float array (m, d). mode="epoch" takes none: pass new embeddings to `update`, then refresh.
         chunks : int
             Refresh ceil(n / chunks) rows and go on behind them in the next call; the pointer is part of the state.
@@ -273,7 +188,7 @@ class CodeTable:
 
         Returns
         -------
-        int64 array
+        array, int64
             The rows whose codes are new, in order.
 
         Raises
@@ -297,8 +212,9 @@ class CodeTable:
         if refit and chunks > 1:
             raise ValueError(f"thresholds are fitted to all rows, so refit and an unfitted quantizer need chunks=1, "
                              f"got {chunks}")  # fmt: skip
-        reader, count, version = Source(source, self.n), -(-self.n // chunks), np.int32(self.version + 1)
-        rows = (self._pointer + np.arange(count)) % max(self.n, 1)
+        reader, count = Source(source, self.n, self._place), -(-self.n // chunks)
+        version, numbers = np.int32(self.version + 1), cuda_arrays.namespace(self._on_device).arange(count)
+        rows = (self._pointer + numbers) % max(self.n, 1)
         if count:
             cuts = list(ranges(self._pointer, count, self.n, batch_size))
             with Meter(progress, count, "refreshing") as meter:
@@ -306,8 +222,9 @@ class CodeTable:
             self._write(rows, codes, version)
             self._pointer = (self._pointer + count) % self.n
         self.version += 1
-        return rows
+        return self._export(None)(rows)
 
+    @where_it_lies
     def drift(self, ids: Any, embeddings: Any) -> Drift:
         """How far the model has moved away from the codes of some rows.
 
@@ -339,8 +256,9 @@ class CodeTable:
         """
         ids, rows = self._batch(ids, embeddings)
         known = self._versions[ids] > 0
-        stored = self._index.codes(ids).host
-        fresh = self._encode(rows).host if known.any() else stored
+        with checks.checked_before():
+            stored = self._index.codes(ids).host
+        fresh = self._encode(rows).host if self._is_fitted or known.any() else stored
         return drift.measure(stored, fresh, known, self.n_bits, embeddings)
 
     def refresh_due(self, ids: Any, embeddings: Any, *, max_angle: float = 0.2) -> bool:
@@ -362,28 +280,15 @@ class CodeTable:
         max_angle = checks.real(max_angle, "max_angle", minimum=0.0)
         return not self.drift(ids, embeddings).angle <= max_angle  # NaN: no codes
 
-    def versions(self, ids: Any = None) -> Any:
-        """The version of the table from which the codes of the rows `ids` (default all) stem, int64; 0 for no code."""
-        rows = slice(None) if ids is None else self._ids(ids)
-        return arrays.exporter(ids)(self._versions[rows].astype(np.int64))
-
-    def ages(self, ids: Any = None) -> Any:
-        """How many versions old the codes of the rows `ids` (default all) are, int64; -1 for no code."""
-        rows = slice(None) if ids is None else self._ids(ids)
-        stamps = self._versions[rows].astype(np.int64)
-        return arrays.exporter(ids)(np.where(stamps > 0, self.version - stamps, -1))
-
-    def codes(self, ids: Any = None) -> Codes:
-        """The codes of the rows `ids` (default all), in a copy; zeros for rows that have none."""
-        return self._index.codes(None if ids is None else self._ids(ids))
-
+    @where_it_lies
     def state_dict(self) -> dict[str, Any]:
         """Everything the table holds, in copies: numbers, strings, NumPy arrays, and a dict of these for the quantizer.
 
-        A table of the same n, mode and n_bits that loads it goes on exactly as this one would.
+        A table of the same n, mode and n_bits that loads it, on the host or on a device, goes on as this one would.
         """
         return state.of_table(self)
 
+    @where_it_lies
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Become the table that `state_dict` describes; arrays may have become those of another framework.
 
@@ -398,14 +303,15 @@ class CodeTable:
     def _is_fitted(self) -> bool:
         return self._quantizer.dim is not None
 
-    def _encode(self, rows: Embeddings) -> Codes:
+    def _encode(self, rows: AnyEmbeddings) -> Codes:
         if not self._is_fitted:
             raise NotFittedError("the quantizer of the table has no thresholds yet; refresh(embeddings of all rows) "
                                  "fits it, or make the table with a fitted quantizer")  # fmt: skip
         return self._quantizer.encode(rows)
 
-    def _write(self, ids: np.ndarray, codes: Codes, version: np.int32) -> None:
-        self._index.update(ids, codes)
+    def _write(self, ids: Any, codes: Codes, version: np.int32) -> None:
+        with checks.checked_before():
+            self._index.update(ids, codes)
         self._versions[ids] = version
 
     def _rebuild(self, kept: KeptEmbeddings, blocks: Iterable[Any]) -> np.ndarray:
@@ -417,13 +323,9 @@ class CodeTable:
         self._quantizer = quantizer
         return rows
 
-    def _ids(self, ids: Any) -> np.ndarray:
-        rows = arrays.integers(ids, "ids", (None,))
-        exclusions.check_ids(rows, "ids", self.n, none=False)
-        return rows
-
-    def _batch(self, ids: Any, embeddings: Any) -> tuple[np.ndarray, Embeddings]:
-        numbers, rows = self._ids(ids), arrays.embeddings(embeddings, "embeddings")
+    def _batch(self, ids: Any, embeddings: Any) -> tuple[Any, AnyEmbeddings]:
+        rows = device_embeddings.embeddings(embeddings, "embeddings", self._place)
+        numbers = self._ids(ids, device_embeddings.finite_check(rows))
         if len(numbers) != len(rows):
             raise ValueError(f"embeddings must have a row for each of the {len(numbers)} ids, got shape {rows.shape}")
         return numbers, rows

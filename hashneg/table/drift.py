@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hashneg import arrays, theory
+from hashneg import arrays, cuda_arrays
 from hashneg.backends.request import NO_DISTANCE
 
 
@@ -29,16 +29,16 @@ class Drift(NamedTuple):
     distances: Any
 
 
-def measure(stored: np.ndarray, fresh: np.ndarray, known: np.ndarray, n_bits: int, like: Any) -> Drift:
+def measure(stored: Any, fresh: Any, known: Any, n_bits: int, like: Any) -> Drift:
     """The drift from `stored` to `fresh` codes, uint8 (m, width), in the rows that `known` marks.
 
     A bit differs with probability angle/pi, so that pi H / n_bits estimates the angle without bias, and so does the
-    mean over rows.
+    mean over rows. Of a device, the host reads the mean.
     """
-    distances = np.full(len(known), NO_DISTANCE, np.int32)
-    distances[known] = np.bitwise_count(stored[known] ^ fresh[known]).sum(axis=1, dtype=np.int32)
-    angles = np.full(len(known), np.nan)
-    angles[known] = theory.angle(1 - distances[known] / n_bits)
-    mean = float(angles[known].mean()) if known.any() else float("nan")
+    differing = cuda_arrays.count_ones(stored ^ fresh).sum(axis=1, dtype=np.int32)
+    angles = np.pi * differing / n_bits
+    count, total = known.sum(), np.where(known, angles, 0.0).sum()
+    mean = float(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     export = arrays.exporter(like)
-    return Drift(mean, export(angles.astype(np.float32)), export(distances))
+    angles = np.where(known, angles, np.nan).astype(np.float32)
+    return Drift(mean, export(angles), export(np.where(known, differing, np.int32(NO_DISTANCE))))

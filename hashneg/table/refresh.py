@@ -10,6 +10,7 @@ import numpy as np
 from hashneg import arrays
 from hashneg.arrays import Embeddings
 from hashneg.codes import Codes
+from hashneg.device_embeddings import AnyEmbeddings, DeviceEmbeddings, check_finite, embeddings
 from hashneg.progress import Meter
 from hashneg.quantize import BinaryQuantizer
 
@@ -59,24 +60,31 @@ def ranges(first: int, count: int, n: int, step: int) -> Iterator[tuple[int, int
 
 
 class Source:
-    """The embeddings of all n rows: an (n, d) array, or a function from int64 ids (m,) to an (m, d) array."""
+    """The embeddings of all n rows: an (n, d) array, or a function from int64 ids (m,) to an (m, d) array.
 
-    def __init__(self, given: Any, n: int) -> None:
+    `place` is an array that lies where they have to.
+    """
+
+    def __init__(self, given: Any, n: int, place: Any) -> None:
         self._embed: Embed | None = None
-        self._matrix: Embeddings | None = None
+        self._matrix: AnyEmbeddings | None = None
+        self._place = place
         if callable(given) and arrays.framework_of(given) is None:
             self._embed = given
             return
-        self._matrix = arrays.embeddings(given, "source")
+        self._matrix = embeddings(given, "source", place)
         if len(self._matrix) != n:
             raise ValueError(f"source must have a row for each of the {n} rows, got shape {self._matrix.shape}")
+        check_finite(self._matrix)
 
-    def read(self, start: int, stop: int) -> Embeddings:
+    def read(self, start: int, stop: int) -> AnyEmbeddings:
         """Rows `start` to `stop`."""
+        if isinstance(self._matrix, DeviceEmbeddings):
+            return self._matrix.part(start, stop)
         if self._matrix is not None:
             return Embeddings(self._matrix.block(start, stop), "source")
         assert self._embed is not None
-        rows = arrays.embeddings(self._embed(np.arange(start, stop)), "source's result")
+        rows = embeddings(self._embed(np.arange(start, stop)), "source's result", self._place)
         if len(rows) != stop - start:
             raise ValueError(f"source returned {len(rows)} rows for {stop - start} ids")
         return rows

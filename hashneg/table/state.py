@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hashneg import arrays, checks
+from hashneg import arrays, checks, cuda_arrays
 from hashneg.backends.request import Projection
-from hashneg.codes import Codes, width_of
-from hashneg.hamming import HammingIndex
+from hashneg.codes import width_of
 from hashneg.quantize import BinaryQuantizer
+from hashneg.table.coded_rows import index_of
 from hashneg.table.kept import KeptEmbeddings
 
 if TYPE_CHECKING:
@@ -21,12 +21,11 @@ _TENSORS = ("matrix", "signs")
 
 
 def of_table(table: CodeTable) -> dict[str, Any]:
-    """Everything a table holds, in copies."""
+    """Everything a table holds, in copies on the host."""
     state: dict[str, Any] = {"n": table.n, "mode": table.mode, "version": table.version, "pointer": table._pointer}
-    state |= {"codes": table._index.codes().host, "versions": table._versions.copy()}
+    held = {"codes": table._index.codes().host, "versions": table._versions, "labels": table._index.labels}
+    state |= {name: np.array(cuda_arrays.download(value)) for name, value in held.items() if value is not None}
     state["quantizer"] = of_quantizer(table._quantizer)
-    if table.labels is not None:
-        state["labels"] = table.labels.copy()
     if table._kept is not None:
         state["kept_versions"] = table._kept.versions.copy()
         if table._kept.values is not None:
@@ -51,21 +50,17 @@ def to_table(table: CodeTable, state: dict[str, Any]) -> dict[str, Any]:
         kept.versions = array(state, "kept_versions", np.int32, (table.n,))
         if "kept" in state:
             kept.values = array(state, "kept", np.float16, (table.n, None))
+    if table._on_device:
+        versions, codes = cuda_arrays.upload(versions), cuda_arrays.upload(codes)
+        labels = None if labels is None else cuda_arrays.upload(labels)
     return {
         "version": checks.integer(entry(state, "version"), "state_dict['version']", minimum=0),
         "_pointer": checks.integer(entry(state, "pointer"), "state_dict['pointer']", minimum=0),
         "_quantizer": quantizer,
         "_versions": versions,
-        "_index": index(codes, table.n_bits, labels, versions),
+        "_index": index_of(codes, table.n_bits, labels, versions),
         "_kept": kept,
     }
-
-
-def index(codes: np.ndarray, n_bits: int, labels: Any, versions: np.ndarray) -> HammingIndex:
-    """An index of these codes that returns the rows of a version above 0."""
-    made = HammingIndex(Codes(codes, n_bits), labels)
-    made.remove(np.flatnonzero(versions == 0))
-    return made
 
 
 def of_quantizer(quantizer: BinaryQuantizer) -> dict[str, Any]:

@@ -136,6 +136,9 @@ class ndarray:
     def __int__(self) -> int:
         return int(self.values)
 
+    def __float__(self) -> float:
+        return float(self.values)
+
     def __bool__(self) -> bool:
         return bool(self.values)
 
@@ -155,8 +158,8 @@ class ndarray:
 
 _METHODS = ("all", "any", "argmax", "astype", "copy", "cumsum", "max", "min", "ravel", "reshape", "sum", "view")
 _FUNCTIONS = (
-    np.all, np.any, np.argsort, np.argwhere, np.concatenate, np.count_nonzero, np.cumsum, np.searchsorted, np.sort,
-    np.where,
+    np.all, np.any, np.argsort, np.argwhere, np.concatenate, np.count_nonzero, np.cumsum, np.flatnonzero,
+    np.searchsorted, np.sort, np.where,
 )  # fmt: skip
 
 
@@ -174,7 +177,7 @@ def _operator(name: str) -> Any:
 
 
 for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "ge", "gt", "le", "lt",
-              "eq", "ne", "and", "or", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
+              "eq", "ne", "and", "or", "xor", "mod", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
