@@ -39,9 +39,12 @@ def emulated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stand_in.RawKernel, "seed", 0)
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
 
+    package = importlib.import_module("hashneg.backends.cupy")
+
     def forget() -> None:
-        for name in [name for name in sys.modules if name.startswith("hashneg.backends.cupy.")]:
+        for name in [name for name in sys.modules if name.startswith(f"{package.__name__}.")]:
             del sys.modules[name]
+            vars(package).pop(name.removeprefix(f"{package.__name__}."), None)
 
     def modules(kind: str = "tensor") -> Any:
         capability, shared = DEVICES[kind]

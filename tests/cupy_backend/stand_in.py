@@ -65,8 +65,7 @@ class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.place: tuple[Stream, int] | None = None
 
-    def record(self, stream: Stream | None = None) -> None:
-        stream = stream or Stream.null
+    def record(self, stream: Stream) -> None:
         self.place = stream, stream.mark()
 
     def synchronize(self) -> None:
@@ -176,8 +175,8 @@ def _operator(name: str) -> Any:
     return apply
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "ge", "gt", "le", "lt",
-              "eq", "ne", "and", "or", "xor", "mod", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "mod", "truediv", "rtruediv", "matmul", "ge", "gt", "le",
+              "lt", "eq", "ne", "and", "or", "xor", "mod", "lshift", "rshift", "iadd", "isub"):  # fmt: skip
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 

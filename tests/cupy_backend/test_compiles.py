@@ -15,6 +15,8 @@ from benchmarks import toolkit
 VARIANTS = [
     ("rows.cu", {}, 40),
     ("merge.cu", {}, 64),
+    ("merge.cu", {"CLUSTERED": 1}, 64),
+    ("clusters.cu", {}, 64),
     ("distances.cu", {}, 64),
     *(("pack.cu", {"TYPE": number}, 32) for number in range(4)),
     *(("project.cu", {"ROW": number}, 128) for number in (0, 1, 3)),
@@ -24,9 +26,14 @@ VARIANTS = [
     ("scan_sliced.cu", {"PLANES": 9, "WORDS": 2, "STAGED": 1}, 128),
     ("scan_sliced.cu", {"PLANES": 9, "WORDS": 1, "STAGED": 1}, 128),
     ("scan_sliced.cu", {"PLANES": 12, "WORDS": 1, "STAGED": 0}, 128),
+    ("scan_sliced.cu", {"PLANES": 9, "WORDS": 2, "STAGED": 1, "CLUSTERED": 1}, 128),
 ]
 TENSOR_VARIANTS = [
-    ("scan_mma.cu", {"BLOCKS": blocks, "QUERY_TILES": tiles}, 128) for blocks, tiles in ((1, 4), (1, 1), (2, 2), (8, 2))
+    *(
+        ("scan_mma.cu", {"BLOCKS": blocks, "QUERY_TILES": tiles}, 128)
+        for blocks, tiles in ((1, 4), (1, 1), (2, 2), (8, 2))
+    ),
+    ("scan_mma.cu", {"BLOCKS": 1, "QUERY_TILES": 4, "CLUSTERED": 1}, 128),
 ]
 IN_CI = os.environ.get("HASHNEG_CI") == "1"
 ARCHITECTURES = toolkit.ARCHITECTURES if IN_CI else (75, 90, 120)
@@ -50,15 +57,25 @@ def name_of(value: object) -> str | None:
     return "-".join(f"{key}{number}" for key, number in value.items()) if isinstance(value, dict) else None
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(("file", "macros", "registers"), VARIANTS, ids=name_of)
+def on_each(variants, architectures):
+    """Every variant for every architecture; outside of CI those of clustered databases for one of them only."""
+    return [
+        (*variant, architecture)
+        for variant in variants
+        for architecture in architectures
+        if IN_CI or architecture == 90 or "CLUSTERED" not in variant[1]
+    ]
+
+
+@pytest.mark.parametrize(("file", "macros", "registers", "architecture"), on_each(VARIANTS, ARCHITECTURES), ids=name_of)
 def test_compiles_without_spills(source, tmp_path, file, macros, registers, architecture):
     compiled = toolkit.assemble(toolkit.ptx_of(source(file), macros, architecture), architecture, tmp_path)
     assert within_budget(compiled, registers)
 
 
-@pytest.mark.parametrize("architecture", TENSOR_ARCHITECTURES)
-@pytest.mark.parametrize(("file", "macros", "registers"), TENSOR_VARIANTS, ids=name_of)
+@pytest.mark.parametrize(
+    ("file", "macros", "registers", "architecture"), on_each(TENSOR_VARIANTS, TENSOR_ARCHITECTURES), ids=name_of
+)
 def test_tensor_core_kernel_compiles_to_its_instruction(source, tmp_path, file, macros, registers, architecture):
     compiled = toolkit.assemble(toolkit.ptx_of(source(file), macros, architecture), architecture, tmp_path)
     assert within_budget(compiled, registers)

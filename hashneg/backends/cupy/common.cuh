@@ -8,6 +8,10 @@ using i64 = long long;
 constexpr int WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffffu;
 
+#ifndef CLUSTERED
+#define CLUSTERED 0  // 1: rows lie in blocks of similar codes, so that they are found in any order
+#endif
+
 #ifdef __CUDACC__
 #define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
 #endif  // whoever compiles this for something else supplies its own

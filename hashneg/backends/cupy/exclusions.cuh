@@ -9,12 +9,9 @@ struct Exclusions {
     const u8 *allow;  // rows of allow_stride bytes
     i64 allow_stride;
     int allow_is_packed;
-    const u8 *visited;  // (nq, visited_width): the blocks of a clustered database that each query visits
-    const int *blocks;  // (n,): the block of a row
-    i64 visited_width;
 
     __device__ bool any() const {
-        return (u64)query_ids | (u64)query_labels | (u64)allow | (u64)visited | (u64)exclude;
+        return (u64)query_ids | (u64)query_labels | (u64)allow | (u64)exclude;
     }
 
     // Whether query q may not return a row. What a pointer of zero would tell is not excluded by.
@@ -26,7 +23,6 @@ struct Exclusions {
             const int bit = allow_is_packed ? mask[row >> 3] >> (row & 7) & 1 : mask[row];
             if (!bit) return true;
         }
-        if (visited && !visited[q * visited_width + blocks[row]]) return true;
         if (exclude) {
             const i64 *list = exclude + q * exclude_width;
             i64 low = 0, high = exclude_width;
@@ -44,10 +40,9 @@ struct Exclusions {
 // Kernels take these as their last parameters, and make an Exclusions of them.
 #define EXCLUSION_PARAMETERS                                                                            \
     const i64 *query_ids, const i64 *query_labels, const i64 *database_labels, const i64 *exclude,      \
-        i64 exclude_width, const u8 *allow, i64 allow_stride, int allow_is_packed, const u8 *visited,   \
-        const int *blocks, i64 visited_width
+        i64 exclude_width, const u8 *allow, i64 allow_stride, int allow_is_packed
 #define EXCLUSIONS                                                                                      \
     Exclusions {                                                                                        \
         query_ids, query_labels, database_labels, exclude, exclude_width, allow, allow_stride,          \
-            allow_is_packed, visited, blocks, visited_width                                             \
+            allow_is_packed                                                                             \
     }

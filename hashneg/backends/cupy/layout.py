@@ -58,12 +58,14 @@ class TensorLayout:
     ----------
     packed : Words, whose rows are padded to 256 bits
     alive : uint8 (n,) or None
+    blocks : clusters.Blocks, which the rows are in the order of; None for the order of their numbers
     tiles : int, of `TILE_ROWS` rows
     """
 
     packed: Words
     alive: Any
     n_bits: int
+    blocks: Any = None
 
     def __post_init__(self) -> None:
         self._starts: dict[bool, Any] = {}
@@ -110,6 +112,7 @@ class SlicedLayout:
     lane_words : 32-bit words that a lane holds of a plane
     counter_planes : bits of a counter
     staged_bytes : of a tile in shared memory; 0 where it does not fit
+    blocks : as of a TensorLayout
     """
 
     planes: Any
@@ -118,6 +121,7 @@ class SlicedLayout:
     lane_words: int
     counter_planes: int
     staged_bytes: int
+    blocks: Any = None
 
     @property
     def tiles(self) -> int:

@@ -10,8 +10,8 @@ from hashneg.backends.cupy import device
 from hashneg.backends.request import Exclusions
 
 
-def arguments(exclusions: Exclusions, visited: Any = None, blocks: Any = None) -> tuple[Any, ...]:
-    """EXCLUSION_PARAMETERS. `visited` uint8 (nq, n_blocks) and `blocks` int32 (n,), of a clustered database."""
+def arguments(exclusions: Exclusions) -> tuple[Any, ...]:
+    """EXCLUSION_PARAMETERS."""
 
     def whole(name: str) -> Any:
         values = getattr(exclusions, name)
@@ -26,6 +26,4 @@ def arguments(exclusions: Exclusions, visited: Any = None, blocks: Any = None) -
         whole("query_ids"), whole("query_labels"), whole("database_labels"), exclude,
         np.int64(0 if exclusions.exclude is None else exclusions.exclude.shape[1]),
         allow, np.int64(stride), np.int32(exclusions.allow_is_packed),
-        device.NULL if visited is None else visited, device.NULL if blocks is None else blocks,
-        np.int64(0 if visited is None else visited.shape[1]),
     )  # fmt: skip

@@ -48,9 +48,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         length += now;
         taken += now;
-        int farthest = limit + 1;
+        int farthest = limit + LATER_TIES_LOSE;
         length = keep_nearest<Threads>(list, length, k, n_bits, farthest);
-        limit = farthest - 1;
+        limit = farthest - LATER_TIES_LOSE;
     }
     if (purpose == 1) {
         limit = length < k ? max_distance : limit + 1;

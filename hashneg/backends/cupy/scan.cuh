@@ -18,6 +18,39 @@ struct Metric {
     }
 };
 
+// What a clustered database adds: which row lies at a place, and which blocks a query visits.
+#if CLUSTERED
+struct Visits {
+    const i64 *order;   // (n,): the number of the row at a place
+    const int *bounds;  // (nq, blocks): rows of a block are not nearer; more than any distance: it is not visited
+    i64 blocks;
+    int shift;  // a block has 2^shift places
+
+    __device__ i64 number(i64 place) const { return order[place]; }
+    __device__ bool includes(i64 q, i64 place, int distance) const {
+        return bounds[q * blocks + (place >> shift)] <= distance;
+    }
+    // Whether query q, which looks within `limit`, visits any of some places.
+    __device__ bool any(i64 q, i64 first, int places, int limit) const {
+        const i64 end = smaller(blocks, ((first + places - 1) >> shift) + 1);
+        for (i64 block = first >> shift; block < end; block++)
+            if (bounds[q * blocks + block] <= limit) return true;
+        return false;
+    }
+};
+#define VISIT_PARAMETERS , const i64 *order, const int *bounds, i64 blocks, int block_shift
+#define VISITS \
+    Visits { order, bounds, blocks, block_shift }
+#else
+struct Visits {
+    __device__ i64 number(i64 place) const { return place; }
+    __device__ bool includes(i64, i64, int) const { return true; }
+};
+#define VISIT_PARAMETERS
+#define VISITS \
+    Visits {}
+#endif
+
 // Rows are counted in tiles. Slice s of the database is the tiles first + (s tiles + i) step, i = 0 .. tiles - 1,
 // those before `last`. Each (query, slice) has a list, and no two warps share one.
 struct Scan {
@@ -35,15 +68,22 @@ struct Scan {
     i64 room;           // at least k + 32, or the rows of a slice
     int *counts;        // (nq, slices)
     Exclusions exclusions;
+    Visits visits;
 
     __device__ i64 tile(int slice, i64 i) const { return first + (slice * tiles + i) * step; }
 
-    // Take 32 neighbouring rows, one a lane, into the list of (q, slice). `near`: v has reached the threshold.
-    __device__ void offer(int q, int slice, i64 row, int v, bool near, int &count, int &limit) const {
+    // Take the rows at 32 neighbouring places, one a lane, into the list of (q, slice). `near`: v has reached the
+    // threshold.
+    __device__ void offer(int q, int slice, i64 place, int v, bool near, int &count, int &limit) const {
         int far = 0;
+        i64 row = 0;
         if (near) {
-            far = metric.distance(query_ones[q], row_ones[row], v);
-            near = far <= limit && !(exclusions.any() && exclusions.exclude_pair(q, row));
+            far = metric.distance(query_ones[q], row_ones[place], v);
+            near = far <= limit && visits.includes(q, place, far);
+        }
+        if (near) {
+            row = visits.number(place);
+            near = !(exclusions.any() && exclusions.exclude_pair(q, row));
         }
         const u32 kept = __ballot_sync(ALL_LANES, near);
         if (!kept) return;
@@ -53,9 +93,9 @@ struct Scan {
         count += __popc(kept);
         if (count + WARP > room) {
             __syncwarp();
-            int last_distance = limit + 1;
+            int last_distance = limit + LATER_TIES_LOSE;
             count = keep_nearest<Warp>(list, count, k, n_bits, last_distance);
-            limit = last_distance - 1;  // a later row that ties has the higher number
+            limit = last_distance - LATER_TIES_LOSE;
         }
     }
 };
@@ -63,9 +103,9 @@ struct Scan {
 #define SCAN_PARAMETERS                                                                                       \
     int projected, int base, int nq, const int *query_ones, const int *row_ones, i64 row_offset, i64 first,   \
         i64 last, i64 step, i64 tiles, int slices, int n_bits, int k, const int *limits, u64 *lists,          \
-        const i64 *begins, i64 room, int *counts, EXCLUSION_PARAMETERS
+        const i64 *begins, i64 room, int *counts, EXCLUSION_PARAMETERS VISIT_PARAMETERS
 #define SCAN                                                                                                  \
     Scan {                                                                                                    \
         Metric{projected, base}, nq, query_ones, row_ones, row_offset, first, last, step, tiles, slices,      \
-            n_bits, k, limits, lists, begins, room, counts, EXCLUSIONS                                        \
+            n_bits, k, limits, lists, begins, room, counts, EXCLUSIONS, VISITS                                \
     }

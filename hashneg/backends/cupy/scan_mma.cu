@@ -84,8 +84,22 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
         lower[m] = thresholds[warp][16 * m + group + 8];
     }
 
+#if CLUSTERED
+    i64 known = -1;  // the block of which is known whether it is visited
+    bool visited = false;
+#endif
     const i64 end = busy ? smaller(last, scan.tile(slice, tiles)) : 0;
     for (i64 tile = scan.tile(slice, 0); tile < end; tile += step) {
+#if CLUSTERED
+        if (tile * ROWS >> block_shift != known) {
+            known = tile * ROWS >> block_shift;
+            bool own_visits = false;
+            for (int i = lane; i < QUERIES && first_query + i < nq; i += WARP)
+                own_visits |= scan.visits.any(first_query + i, tile * ROWS, ROWS, found[warp][i].limit);
+            visited = __any_sync(ALL_LANES, own_visits);
+        }
+        if (!visited) continue;
+#endif
         const Codes rows(row_words, tile * ROWS);
         int4 start[COLUMN_TILES];
 #pragma unroll

@@ -110,6 +110,9 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 2)
             Found state = found[own];
             if (state.limit < 0) continue;
             const int q = first_query + own;
+#if CLUSTERED
+            if (!scan.visits.any(q, tile * TILE_ROWS, TILE_ROWS, state.limit)) continue;
+#endif
             Word counter[PLANES];
 #pragma unroll
             for (int p = 0; p < PLANES; p++) counter[p] = bits[(projected ? n_bits : n_bits + 2 + p) * WARP];

@@ -82,6 +82,7 @@ def scan(
     workspace_bytes: int,
     excluded: tuple[Any, ...],
     first_row: int = 0,
+    visits: tuple[Any, ...] = (),
     only_count: bool = False,
     into: tuple[Any, Any] | None = None,
 ) -> Found:
@@ -91,6 +92,7 @@ def scan(
     ----------
     excluded : the arguments that `masks.arguments` makes; of rows counted from `first_row` on
     first_row : the number that the first row of the layout gets
+    visits : the blocks of a clustered database to scan, as `clusters.Visits.between` gives them
     into : uint64 (total,) and int64 (nq, slices), the lists and where each begins, as an earlier count found
     """
     nq, tensor = len(queries), isinstance(layout, TensorLayout)
@@ -113,11 +115,14 @@ def scan(
         np.int32(queries.projected), np.int32(base), np.int32(nq), queries.packed.ones, ones, np.int64(first_row),
         np.int64(rows.first), np.int64(rows.last), np.int64(rows.step), np.int64(tiles), np.int32(slices),
         np.int32(layout.n_bits), np.int32(k), limits, lists, begins, np.int64(_UNBOUNDED if all_found else room),
-        counts, *excluded,
+        counts, *excluded, *visits,
     )  # fmt: skip
+    clustered = int(bool(visits))
     if isinstance(layout, TensorLayout):
         device.launch(
-            device.kernel("scan_mma", BLOCKS=layout.packed.words.shape[1] // 8, QUERY_TILES=query_tiles),
+            device.kernel(
+                "scan_mma", BLOCKS=layout.packed.words.shape[1] // 8, QUERY_TILES=query_tiles, CLUSTERED=clustered
+            ),
             ceil(parts * slices / _TENSOR_WARPS), 32 * _TENSOR_WARPS, layout.packed.words,
             layout.starts(queries.projected), queries.packed.words, *common,
         )  # fmt: skip
@@ -126,7 +131,10 @@ def scan(
         plans, lengths = queries.plans
         staged = layout.staged_bytes
         device.launch(
-            device.kernel("scan_sliced", PLANES=layout.counter_planes, WORDS=layout.lane_words, STAGED=int(staged > 0)),
+            device.kernel(
+                "scan_sliced", PLANES=layout.counter_planes, WORDS=layout.lane_words, STAGED=int(staged > 0),
+                CLUSTERED=clustered,
+            ),
             parts * slices, 32 * _SLICED_WARPS, layout.planes, plans, lengths, np.int32(plans.shape[1]), *common,
             shared=staged,
         )  # fmt: skip

@@ -11,13 +11,14 @@ host meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 
 from hashneg.backends.cupy import device, masks
+from hashneg.backends.cupy.clusters import PAIR_BYTES, Blocks, Visits
 from hashneg.backends.cupy.layout import Layout, layout_kind
 from hashneg.backends.cupy.scanner import Queries, Round, scan
 from hashneg.backends.request import Database, Search
@@ -84,15 +85,54 @@ def topk(database: Database, queries: Any, k: int, search: Search, threads: int,
     layout = _layout(database)
     with device.memory("a top-k search", nq, 12 * k + queries.shape[1], WORKSPACE_BYTES):
         distances, rows = device.empty((nq, k), "int32"), device.empty((nq, k), "int64")
-        for start, stop in query_parts(nq, k):
-            best = Best(stop - start, k, search)
-            tile = Queries.of(queries[start:stop], layout, search.metric == "projected")
-            excluded = masks.arguments(search.exclusions.queries(start, stop))
-            for step in steps(layout.tiles, layout.tile_rows, k):
-                best.take(layout, tile, step, excluded)
-            best.finish(distances[start:stop], rows[start:stop])
+        for start, stop in query_parts(nq, k, len(layout.blocks or ())):
+            part = replace(search, exclusions=search.exclusions.queries(start, stop))
+            run = _search_rows if layout.blocks is None else _search_blocks
+            run(database, layout, queries[start:stop], k, part, distances[start:stop], rows[start:stop])
             meter.advance(stop - start)
     return distances, rows
+
+
+def _search_rows(
+    database: Database, layout: Layout, queries: Any, k: int, search: Search, distances: Any, rows: Any
+) -> None:
+    best = Best(len(queries), k, search)
+    packed = Queries.of(queries, layout, search.metric == "projected")
+    excluded = masks.arguments(search.exclusions)
+    for step in steps(layout.tiles, layout.tile_rows, k):
+        best.take(layout, packed, step, excluded)
+    best.finish(distances, rows)
+
+
+def _search_blocks(
+    database: Database, layout: Layout, queries: Any, k: int, search: Search, distances: Any, rows: Any
+) -> None:
+    """The nearest blocks first, which give a limit; then the rest of the share; then on until k rows are held."""
+    blocks, masked = layout.blocks, search.exclusions.allow
+    visits = Visits.of(blocks, queries, search)
+    order: Any = slice(None)
+    if masked is None or len(masked) == 1:  # a mask for each query is read in place
+        order = visits.by_neighbourhood()
+        queries, visits = queries[order], visits.queries(order)
+        search = replace(search, exclusions=search.exclusions.of(order))
+    best = Best(len(queries), k, search, clustered=True)
+    packed = Queries.of(queries, layout, search.metric == "projected")
+    excluded = masks.arguments(search.exclusions)
+    whole = Step(Round(0, layout.tiles, 1), k, KEEP)
+    share = max(1, ceil(search.probe * len(blocks)))
+    first = min(share, ceil(k / (1 << blocks.shift)) + 1)
+    start = visits.nearest(first)
+    best.take(layout, packed, whole, excluded, visits=visits.between(None, start))
+    if first < share:
+        end = visits.nearest(share)
+        best.take(layout, packed, whole, excluded, visits=visits.between(start, end))
+        start = end
+    if share < len(blocks):
+        end = visits.until_held(k, best.held, start, database, queries, search)
+        best.take(layout, packed, whole, excluded, visits=visits.between(start, end))
+    found = device.empty((len(queries), k), "int32"), device.empty((len(queries), k), "int64")
+    best.finish(*found)
+    distances[order], rows[order] = found
 
 
 class Best:
@@ -100,30 +140,42 @@ class Best:
 
     Attributes
     ----------
-    lists : uint64 (nq, room), in the order of the rows; see lists.cuh
+    lists : uint64 (nq, room), in the order of the rows unless these are clustered; see lists.cuh
     held : int32 (nq,), entries of a list
     limits : int32 (nq,)
     """
 
-    def __init__(self, nq: int, k: int, search: Search) -> None:
-        self.nq, self.k, self.search = nq, k, search
+    def __init__(self, nq: int, k: int, search: Search, clustered: bool = False) -> None:
+        self.nq, self.k, self.search, self.clustered = nq, k, search, clustered
         self.room = best_room(k)
         self.lists = device.empty((nq, self.room), "uint64")
         self.held = device.filled((nq,), "int32", 0)
         self.limits = device.filled((nq,), "int32", search.max_distance)
 
-    def take(self, layout: Layout, queries: Queries, step: Step, excluded: tuple[Any, ...], first_row: int = 0) -> None:
-        found = scan(layout, queries, step.round, step.k, self.limits, WORKSPACE_BYTES, excluded, first_row)
+    def take(
+        self,
+        layout: Layout,
+        queries: Queries,
+        step: Step,
+        excluded: tuple[Any, ...],
+        first_row: int = 0,
+        visits: tuple[Any, ...] = (),
+    ) -> None:
+        found = scan(layout, queries, step.round, step.k, self.limits, WORKSPACE_BYTES, excluded, first_row, visits)
         device.launch(
-            device.kernel("merge"), self.nq, _MERGE_THREADS, found.lists, np.int64(found.room), found.counts,
-            np.int32(found.slices), np.int32(self.search.n_bits), np.int32(step.k), np.int32(step.purpose),
-            np.int32(self.search.max_distance), self.lists, np.int64(self.room), self.held, self.limits,
+            device.kernel("merge", CLUSTERED=int(self.clustered)), self.nq, _MERGE_THREADS, found.lists,
+            np.int64(found.room), found.counts, np.int32(found.slices), np.int32(self.search.n_bits), np.int32(step.k),
+            np.int32(step.purpose), np.int32(self.search.max_distance), self.lists, np.int64(self.room), self.held, self.limits,
         )  # fmt: skip
 
     def finish(self, distances: Any, rows: Any) -> None:
+        lists, room = self.lists, self.room
+        if self.clustered:  # by (distance, row)
+            real = device.upload(np.arange(self.k, dtype=np.int32)) < self.held[:, None]
+            lists, room = np.sort(np.where(real, lists[:, : self.k], np.uint64(2**64 - 1)), axis=1), self.k
         bins = device.empty((self.nq, self.search.n_bits + 1), "int32")
         device.launch(
-            device.kernel("finish", "merge.cu"), ceil(self.nq / 4), 128, self.lists, device.NULL, np.int64(self.room),
+            device.kernel("finish", "merge.cu"), ceil(self.nq / 4), 128, lists, device.NULL, np.int64(room),
             self.held, np.int64(self.nq), np.int32(self.search.n_bits), bins, np.int64(self.k), distances, rows,
         )  # fmt: skip
 
@@ -134,6 +186,8 @@ def range_search(database: Database, queries: Any, search: Search, threads: int,
     The host reads one number, the length of the result.
     """
     nq = len(queries)
+    if database.clustering is not None:  # which helps a top-k search only
+        database = replace(database, clustering=None, layout=None)
     layout = _layout(database)
     with device.memory("a range search", nq, queries.shape[1], WORKSPACE_BYTES):
         whole = Round(0, layout.tiles, 1)
@@ -169,10 +223,15 @@ def _layout(database: Database) -> Layout:
 
 
 def _layout_of(database: Database) -> Layout:
-    kind = layout_kind()
-    with device.memory("a database", len(database.codes), kind.row_bytes(database.n_bits)):
+    kind, codes = layout_kind(), database.codes
+    with device.memory("a database", len(codes), kind.row_bytes(database.n_bits)):
         alive = None if database.alive is None else device.on_device(database.alive, "uint8")
-        return kind.of(database.codes, database.n_bits, alive)
+        if database.clustering is None or not len(codes):
+            return kind.of(codes, database.n_bits, alive)
+        blocks = Blocks.of(database.clustering)
+        layout = kind.of(codes[blocks.order], database.n_bits, None if alive is None else alive[blocks.order])
+        layout.blocks = blocks
+        return layout
 
 
 def best_room(k: int) -> int:
@@ -180,7 +239,8 @@ def best_room(k: int) -> int:
     return k + max(k, 1024)
 
 
-def query_parts(nq: int, k: int) -> Iterator[tuple[int, int]]:
+def query_parts(nq: int, k: int, blocks: int = 0) -> Iterator[tuple[int, int]]:
     """Start and end of the queries that are searched for at a time."""
-    step = max(64, min(_TILE_QUERIES, WORKSPACE_BYTES // (8 * best_room(k))))
+    most = WORKSPACE_BYTES // max(8 * best_room(k), PAIR_BYTES * blocks)
+    step = max(64, min(_TILE_QUERIES, most))
     return ((start, min(start + step, nq)) for start in range(0, nq, step))

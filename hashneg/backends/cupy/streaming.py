@@ -54,7 +54,7 @@ def stream_topk(
                 layout = kind.of(chunk["codes"], search.n_bits, chunk.get("alive"))
                 for part in parts:
                     part.search(layout, queries, start, chunk.get("labels"))
-                slot.searched.record()
+                slot.searched.record(device.current_stream())
                 del layout, chunk  # the next layout can have the memory
                 meter.advance(stop - start)
         finally:
@@ -79,7 +79,9 @@ class _Slot:
         self._pinned = {name: device.pinned(shape, _KINDS[name]) for name, shape in shapes.items()}
         self._on_device = {name: device.empty(shape, _KINDS[name]) for name, shape in shapes.items()}
         self.copied, self.searched = device.new_event(), device.new_event()
-        self.searched.record()  # whatever had this memory before is queued on the caller's stream by now
+        self.searched.record(
+            device.current_stream()
+        )  # whatever had this memory before is queued on the caller's stream by now
 
     def take(self, rows: HostRows, start: int, stop: int, copies: Any) -> dict[str, Any]:
         """Rows `start` to `stop` on the device, for kernels that are launched on the current stream from now on."""
