@@ -13,8 +13,10 @@ import os
 import re
 import subprocess
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +34,7 @@ class Stream:
     """Work that runs in order: at once; or, where `late`, when something waits for it."""
 
     late = False  # of new streams
+    ptr = 0
     null: ClassVar[Stream]
 
     def __init__(self, non_blocking: bool = True) -> None:
@@ -197,8 +200,35 @@ def _plain(x: Any) -> Any:
     return x.values if isinstance(x, ndarray) else x
 
 
+class PythonFunctionAllocator:
+    """Memory from a function, given back to another when the last array of it is gone."""
+
+    def __init__(self, allocate: Callable[[int, int], int], release: Callable[[int, int], None]) -> None:
+        self._allocate, self._release = allocate, release
+
+    def malloc(self, size: int) -> np.ndarray:
+        pointer = self._allocate(size, 0)
+        memory = (ctypes.c_uint8 * size).from_address(pointer)
+        weakref.finalize(memory, self._release, pointer, 0)
+        return np.frombuffer(memory, np.uint8)
+
+
+@contextmanager
+def using_allocator(allocator: Callable[[int], np.ndarray]) -> Iterator[None]:
+    _allocators.append(allocator)
+    try:
+        yield
+    finally:
+        _allocators.pop()
+
+
+_allocators: list[Callable[[int], np.ndarray]] = []  # the last one is in use
+
+
 def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
     values = np.empty(shape, dtype)
+    if _allocators and values.nbytes:
+        values = _allocators[-1](values.nbytes).view(dtype).reshape(values.shape)
     values.reshape(-1).view(np.uint8)[:] = _POISON
     return ndarray(values)
 
@@ -360,6 +390,8 @@ cuda = SimpleNamespace(
     Stream=Stream,
     Event=Event,
     get_current_stream=lambda: Stream.null,
+    PythonFunctionAllocator=PythonFunctionAllocator,
+    using_allocator=using_allocator,
     alloc_pinned_memory=lambda size: PinnedMemory(bytes([_POISON]) * size),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),

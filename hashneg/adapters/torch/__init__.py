@@ -10,6 +10,7 @@ from hashneg.adapters.torch.callbacks import MiningLoop, hugging_face_callback, 
 from hashneg.adapters.torch.checkpoints import load, save
 from hashneg.adapters.torch.encoder import Encoder, straight_through_sign
 from hashneg.adapters.torch.hash_head import HashHead, nsh_loss
+from hashneg.adapters.torch.memory import use_torch_allocator
 from hashneg.adapters.torch.metric_learning import HammingKNN, HammingMiner
 from hashneg.adapters.torch.operators import hamming_topk, pack_signs
 from hashneg.adapters.torch.sampler import BatchSampler
@@ -31,4 +32,5 @@ __all__ = [
     "pack_signs",
     "save",
     "straight_through_sign",
+    "use_torch_allocator",
 ]
