@@ -165,7 +165,8 @@ class Best:
         device.launch(
             device.kernel("merge", CLUSTERED=int(self.clustered)), self.nq, _MERGE_THREADS, found.lists,
             np.int64(found.room), found.counts, np.int32(found.slices), np.int32(self.search.n_bits), np.int32(step.k),
-            np.int32(step.purpose), np.int32(self.search.max_distance), self.lists, np.int64(self.room), self.held, self.limits,
+            np.int32(step.purpose), np.int32(self.search.max_distance), self.lists, np.int64(self.room), self.held,
+            self.limits,
         )  # fmt: skip
 
     def finish(self, distances: Any, rows: Any) -> None:
