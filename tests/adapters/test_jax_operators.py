@@ -52,8 +52,9 @@ SEARCHES = [  # exclusions, layout, (n, nq, n_bits, k), metric
 ]
 
 
+@pytest.mark.parametrize("backend", ["jax", "auto"])
 @pytest.mark.parametrize(("names", "layout", "sizes", "metric"), SEARCHES)
-def test_search_equals_brute_force(names, layout, sizes, metric):
+def test_search_equals_brute_force(names, layout, sizes, metric, backend):
     n, nq, n_bits, k = sizes
     queries, database = make_bits(layout, nq, n, n_bits, np.random.default_rng(5))
     problem = Problem(queries, database, np.ones((nq, n), bool))
@@ -63,11 +64,36 @@ def test_search_equals_brute_force(names, layout, sizes, metric):
             problem.arguments[name] = problem.arguments[name] % 1013
     q, x = (jnp.asarray(codes.data) for codes in problem.codes)
     limit = n_bits // 2
-    found = adapter.hamming_topk(q, x, k, n_bits=n_bits, max_distance=limit, metric=metric, **problem.arguments)
+    found = adapter.hamming_topk(
+        q, x, k, n_bits=n_bits, max_distance=limit, metric=metric, backend=backend, **problem.arguments
+    )
     wanted = brute_force_topk(problem, k, limit, metric)
     assert (found.distances.dtype, found.indices.dtype) == (jnp.int32, jnp.int32)
     np.testing.assert_array_equal(found.distances, wanted[0])
     np.testing.assert_array_equal(found.indices, wanted[1])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_kernels_of_a_backend_trace(backend):
+    """Under jit and vmap, with ids that are no row of the database."""
+    codes = adapter.pack_signs(floats(3, 40, 24))
+
+    def nearest(codes, backend):
+        return adapter.hamming_topk(codes[:7], codes, 5, n_bits=21, query_ids=jnp.arange(7) * 9, backend=backend)
+
+    found = jax.jit(jax.vmap(partial(nearest, backend=backend)))(codes)
+    for got, wanted in zip(found, jax.vmap(partial(nearest, backend="jax"))(codes), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_what_the_kernels_cannot_do_is_said():
+    codes = adapter.pack_signs(floats(4, 8))
+    with pytest.raises(ValueError, match="backend must be one of"):
+        adapter.hamming_topk(codes, codes, 1, backend="gpu")
+    with pytest.raises(RuntimeError, match="cupy"):
+        adapter.hamming_topk(codes, codes, 1, backend="cupy")
+    with pytest.raises(TypeError, match="max_distance must be an integer"):
+        jax.jit(lambda limit: adapter.hamming_topk(codes, codes, 1, max_distance=limit, backend="auto"))(3)
 
 
 def test_labels_that_jax_would_cut_off_are_refused():

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,6 +250,8 @@ def arange(*bounds: int) -> ndarray:
 
 
 def asarray(values: Any, dtype: Any = None) -> ndarray:
+    if isinstance(values, ndarray) and dtype in (None, values.dtype):
+        return values
     return ndarray(np.array(_plain(values), dtype))
 
 
@@ -392,6 +394,7 @@ cuda = SimpleNamespace(
     get_current_stream=lambda: Stream.null,
     PythonFunctionAllocator=PythonFunctionAllocator,
     using_allocator=using_allocator,
+    ExternalStream=lambda pointer, number: nullcontext(),
     alloc_pinned_memory=lambda size: PinnedMemory(bytes([_POISON]) * size),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),

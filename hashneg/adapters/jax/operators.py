@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from hashneg import checks
-from hashneg.adapters.jax import inputs
-from hashneg.backends.request import NO_DISTANCE, NO_INDEX
+from hashneg.adapters.jax import inputs, kernels
+from hashneg.backends import available
+from hashneg.backends.request import NO_DISTANCE, NO_INDEX, Exclusions, Search
 from hashneg.hamming import TopK
 from hashneg.hamming.search import METRICS
 
@@ -63,8 +64,9 @@ def hamming_topk(
     allow: Any = None,
     max_distance: Any = None,
     metric: str = "hamming",
+    backend: str = "jax",
 ) -> TopK:
-    """The k nearest database rows of every query, in JAX's own operations; see `hashneg.hamming_topk`.
+    """The k nearest database rows of every query, also under ``jit`` and ``vmap``; see `hashneg.hamming_topk`.
 
     Parameters
     ----------
@@ -76,6 +78,10 @@ def hamming_topk(
         8 x width by default.
     query_ids, query_labels, database_labels, exclude, allow, max_distance, metric
         As in `hashneg.hamming_topk`. An id that is no row of the database excludes nothing.
+    backend : str
+        "jax": JAX's own operations, on any platform. Otherwise one of `hashneg.backends`, whose kernels XLA calls back,
+        "auto" for the one that fits where the arrays lie: those of the CPU, or CuPy's on a GPU. `max_distance` has to
+        be a plain number then. On a GPU this has not been run yet.
 
     Returns
     -------
@@ -87,11 +93,13 @@ def hamming_topk(
     ------
     TypeError, ValueError
         If dtypes or shapes do not fit.
+    RuntimeError
+        If JAX is too old for the kernels of another backend, or that backend is missing.
 
     Notes
     -----
-    Rows are compared in tiles of 256 queries and 4096 rows, so that memory does not grow with nq x n. The arrays are
-    those of `hashneg.hamming_topk`, bit for bit.
+    With ``backend="jax"`` rows are compared in tiles of 256 queries and 4096 rows, so that memory does not grow with
+    nq x n. Whatever the backend, the arrays are those of `hashneg.hamming_topk`, bit for bit.
 
     Examples
     --------
@@ -117,6 +125,13 @@ def hamming_topk(
     if query_ids is not None:
         listed.append(inputs.integers(query_ids, "query_ids", (nq,))[:, None])
     hidden = jnp.concatenate([ids.astype(inputs.index_dtype()) for ids in listed], axis=1) if listed else None
+    if checks.choice(backend, "backend", ["jax", "auto", *(row.name for row in available())]) != "jax":
+        limit = n_bits if max_distance is None else min(checks.integer(max_distance, "max_distance", minimum=0), n_bits)
+        arrays = {
+            "queries": queries, "database": database, "query_labels": own, "labels": labels, "hidden": hidden,
+            "allow": inputs.mask(allow, nq, n),
+        }  # fmt: skip
+        return kernels.topk(arrays, k, Search(n_bits, limit, Exclusions(), metric), backend)
     limit = n_bits if max_distance is None else jnp.minimum(max_distance, n_bits)
     return _search(queries, database, own, labels, hidden, inputs.mask(allow, nq, n), limit, k, n_bits, metric)
 
