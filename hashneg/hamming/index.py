@@ -33,7 +33,8 @@ class HammingIndex(Rescored):
     ----------
     codes : Codes, or uint8 array (n, width)
         Copied. On a CUDA device the index stays there: all arrays of its methods lie there, too, those that it gives
-        are of the framework of the codes, and `order` has to be "given".
+        are of the framework of the codes, and `order` has to be "given". A clustered index is made on the host; once
+        it was moved to a device, its rows can be removed, but not changed or added to.
     labels : array, int (n,), optional
         Database labels. Searches must then pass `query_labels`.
     order : "given" or "clustered"
@@ -56,6 +57,8 @@ class HammingIndex(Rescored):
     Notes
     -----
     Any number of threads may search one index; updating it while another thread searches is not safe.
+    An index that was given two numbers of every row, by `keep_rabitq`, can sort candidates by their estimated cosine:
+    `scored_topk`.
     Memory: the codes, as much again for the layout, and 8 bytes a row for labels and for a clustered order.
 
     Examples
@@ -75,7 +78,7 @@ class HammingIndex(Rescored):
         self._order = checks.choice(order, "order", ORDERS)
         self._place = place_of(codes.data)
         if order == "clustered" and self._on_device:
-            raise ValueError("order='clustered' is for codes of the host; a search on a device visits every block")
+            raise ValueError("codes are clustered on the host; make the index there, and bring it here with moved_to")
         self._build(codes, labels)
 
     @where_it_lies
@@ -171,6 +174,7 @@ class HammingIndex(Rescored):
         rabitq : RabitqRows, of m rows
             Needed where the index keeps such numbers, by `keep_rabitq`.
         """
+        self._check_changeable()
         ids = self._rows(ids)
         codes = self._same_bits(codes, "codes")
         if len(codes) != len(ids):
@@ -191,6 +195,7 @@ class HammingIndex(Rescored):
     @where_it_lies
     def add(self, codes: Any, labels: Any = None, *, rabitq: Any = None) -> Any:
         """Append codes, with labels and `rabitq` if the index has them, and return their row numbers, int64 (m,)."""
+        self._check_changeable()
         codes = self._same_bits(codes, "codes")
         if labels is None and self._labels is not None:
             raise ValueError("labels is missing: the index has labels, so added codes need them too")
@@ -239,12 +244,7 @@ class HammingIndex(Rescored):
         Returns
         -------
         HammingIndex
-            With the same rows, labels and removed rows; without the numbers of `keep_rabitq` on a device.
-
-        Raises
-        ------
-        ValueError
-            If the index is clustered and the array lies on a device.
+            With the same rows, order, labels and removed rows; without the numbers of `keep_rabitq` on a device.
 
         Examples
         --------
@@ -254,10 +254,7 @@ class HammingIndex(Rescored):
         >>> len(index.moved_to(np.empty(0)))
         2
         """
-        place = place_of(x)
-        if self._order == "clustered" and arrays.is_on_device(place):
-            raise ValueError("an index of order='clustered' stays on the host; a search on a device visits every block")
-        return self._of_tensors(*self._saved(), place)
+        return self._of_tensors(*self._saved(), place_of(x))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write codes, labels and order as a safetensors file, from a device by way of the host.
@@ -298,7 +295,7 @@ class HammingIndex(Rescored):
             index._database = Database(copy(codes.host), codes.n_bits, copy(alive))
             if index._order == "clustered":
                 stored = Clustering(tensors["order"], about["block"], tensors["centers"], tensors["radii"].copy())
-                index._database.clustering = clustering.checked(stored, index._database.codes)
+                index._database.clustering = clustering.checked(stored, codes.host)
             index._prepare()
         index._rabitq = None if index._on_device else Kept.load(tensors, about, index.n_bits, index.n_rows)
         return index
@@ -346,6 +343,10 @@ class HammingIndex(Rescored):
             )
         else:
             implementation("write", self._backend)(database, rows)
+
+    def _check_changeable(self) -> None:
+        if self._on_device and self._order == "clustered":  # centers and radii are on the host
+            raise ValueError("a clustered index on a device keeps its codes; change it on the host, and move it again")
 
     def _same_bits(self, x: Any, name: str) -> Codes:
         codes = as_codes(x, name, device=True)

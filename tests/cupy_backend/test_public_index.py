@@ -93,6 +93,25 @@ def test_files_pickles_and_moves(gpu, tmp_path):
     assert_alike(gpu, pickle.loads(pickle.dumps(there)), here)
 
 
+def test_a_clustered_index_on_the_device(gpu):
+    """At every probe it finds what it finds on the host, also of what is left when rows were removed."""
+    codes = codes_of(1600, 0)
+    here = hn.HammingIndex(codes, order="clustered")
+    here.update(range(9), codes_of(9, 1))
+    there = here.moved_to(gpu.cp.empty(0))
+    assert_alike(gpu, there, here)
+    for index in (here, there):
+        index.remove([3, 50, 70])
+    queries = codes_of(9, 3)
+    for probe in (0.1, 0.5, 1.0):
+        found = there.topk(moved(gpu, queries), 7, probe=probe)
+        assert_topk(tuple(part.get() for part in found), here.topk(queries, 7, probe=probe))
+    for change in (lambda: there.update([1], moved(gpu, codes[:1])), lambda: there.add(moved(gpu, codes))):
+        with pytest.raises(ValueError, match="a clustered index on a device keeps its codes"):
+            change()
+    assert_alike(gpu, there.moved_to(np.empty(0)).moved_to(gpu.cp.empty(0)), here)
+
+
 def test_errors_leave_the_index_as_it_was(gpu):
     codes = codes_of(12, 0)
     here, there = hn.HammingIndex(codes), hn.HammingIndex(moved(gpu, codes))
@@ -104,10 +123,8 @@ def test_errors_leave_the_index_as_it_was(gpu):
         there.remove(np.array([1]))
     with pytest.raises(ValueError, match=r"ids\[1\] is 12; ids must be rows 0 to 11"):
         there.update(gpu.cp.asarray(np.array([1, 12])), moved(gpu, codes[:2]))
-    with pytest.raises(ValueError, match="order='clustered' is for codes of the host"):
+    with pytest.raises(ValueError, match="codes are clustered on the host; make the index there"):
         hn.HammingIndex(moved(gpu, codes), order="clustered")
-    with pytest.raises(ValueError, match="order='clustered' stays on the host"):
-        hn.HammingIndex(codes, order="clustered").moved_to(gpu.cp.empty(0))
     assert_alike(gpu, there, here)
 
 
