@@ -84,21 +84,24 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
         lower[m] = thresholds[warp][16 * m + group + 8];
     }
 
+    u32 visiting = ALL_LANES;  // bit m: some of the queries of tile m visit these rows
 #if CLUSTERED
-    i64 known = -1;  // the block of which is known whether it is visited
-    bool visited = false;
+    i64 known = -1;  // the block of rows that it is about
 #endif
     const i64 end = busy ? smaller(last, scan.tile(slice, tiles)) : 0;
     for (i64 tile = scan.tile(slice, 0); tile < end; tile += step) {
 #if CLUSTERED
         if (tile * ROWS >> block_shift != known) {
             known = tile * ROWS >> block_shift;
-            bool own_visits = false;
-            for (int i = lane; i < QUERIES && first_query + i < nq; i += WARP)
-                own_visits |= scan.visits.any(first_query + i, tile * ROWS, ROWS, found[warp][i].limit);
-            visited = __any_sync(ALL_LANES, own_visits);
+            visiting = 0;
+            for (int first = 0; first < QUERIES; first += WARP) {
+                const int i = first + lane, q = first_query + i;
+                const bool visits = i < QUERIES && q < nq && scan.visits.any(q, tile * ROWS, ROWS, found[warp][i].limit);
+                const u32 lanes = __ballot_sync(ALL_LANES, visits);
+                visiting |= ((lanes & 0xffff) != 0) << first / 16 | ((lanes >> 16) != 0) << (first / 16 + 1);
+            }
         }
-        if (!visited) continue;
+        if (!visiting) continue;
 #endif
         const Codes rows(row_words, tile * ROWS);
         int4 start[COLUMN_TILES];
@@ -117,6 +120,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
             for (int j = 0; j < COLUMN_TILES; j++) pairs[j] = rows.pair(8 * j, block);
 #pragma unroll
             for (int m = 0; m < QUERY_TILES; m++) {
+                if (CLUSTERED && !(visiting >> m & 1)) continue;
                 const uint4 query = RESIDENT ? own[m][block] : queries.queries(m, block);
 #pragma unroll
                 for (int j = 0; j < COLUMN_TILES; j++) sums[m][j] = and_popcount(query, pairs[j], sums[m][j]);
@@ -125,6 +129,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *WARP, 4)
 #pragma unroll
         for (int m = 0; m < QUERY_TILES; m++)
             if (largest(sums[m], false) >= upper[m] || largest(sums[m], true) >= lower[m]) hot |= 1u << m;
+        hot &= visiting;
         if (!__any_sync(ALL_LANES, hot)) continue;
 
         for (int m = 0; m < QUERY_TILES; m++) {
