@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,8 @@ DIM = 128
 BATCH = 256
 _TEMPERATURE = 0.3
 _LEARNING_RATE = 2e-3
+_VIEWS = 4  # of every image, for the heads
 _CHUNK = 1000  # images embedded at a time
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,8 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Embeddings of uint8 images as they are."""
-        self.eval()
-        return torch.cat([self(part.float() / 255) for part in images.split(_CHUNK)])
+        """Embeddings in evaluation mode, where images of a batch do not depend on each other."""
+        return self.eval()(images)
 
 
 def pretrained(images: torch.Tensor, epochs: int, seed: int) -> Encoder:
@@ -92,41 +89,64 @@ def pretrained(images: torch.Tensor, epochs: int, seed: int) -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = Encoder()
-    train(encoder, list(encoder.parameters()), contrast, images, epochs, seed, _LEARNING_RATE)
+    rng = torch.Generator().manual_seed(seed)
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        views = torch.cat([augmented(images[rows], rng), augmented(images[rows], rng)])
+        return nt_xent(*encoder(views).chunk(2), temperature=_TEMPERATURE)
+
+    minimize(loss, encoder, len(images), epochs, _LEARNING_RATE, rng)
     return encoder
 
 
-def contrast(view: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """NT-Xent of the embeddings themselves."""
-    return nt_xent(view, other, temperature=_TEMPERATURE)
-
-
-def train(
-    encoder: Encoder, parameters: list[nn.Parameter], loss: Loss, images: torch.Tensor, epochs: int, seed: int,
-    learning_rate: float,
+def minimize(
+    loss: Callable[[torch.Tensor], torch.Tensor], model: nn.Module, n: int, epochs: int, learning_rate: float,
+    rng: torch.Generator,
 ) -> None:  # fmt: skip
-    """Minimise a loss of the embeddings of two views: Adam, the learning rate falls to 0 as a cosine."""
-    rng = torch.Generator().manual_seed(seed)
-    batches = [batch for _ in range(epochs) for batch in _batches(len(images), rng)]
-    optimizer = torch.optim.Adam(parameters, learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(len(batches), 1))
-    encoder.train()
+    """Adam on a loss of batches of rows; the learning rate falls to 0 as a cosine."""
+    size = min(BATCH, n)
+    batches = [
+        rows for _ in range(epochs) for rows in torch.randperm(n, generator=rng).split(size) if len(rows) == size
+    ]
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    model.train()
     for rows in batches:
-        views = torch.cat([augmented(images[rows], rng), augmented(images[rows], rng)])
-        value = loss(*encoder(views).chunk(2))
+        value = loss(rows)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
         schedule.step()
 
 
-def copy_of(encoder: Encoder) -> Encoder:
-    return copy.deepcopy(encoder)
+@dataclass(frozen=True)
+class Embedded:
+    """What a frozen encoder makes of the images.
+
+    Attributes
+    ----------
+    database, queries : tensor, float32 (n, 128)
+    views : tensor, float32 (number, n, 128)
+        Of augmented views of the database.
+    """
+
+    database: torch.Tensor
+    queries: torch.Tensor
+    views: torch.Tensor
 
 
-def _batches(n: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
-    size = min(BATCH, n)
-    return (rows for rows in torch.randperm(n, generator=rng).split(size) if len(rows) == size)
+def embedded(encoder: Encoder, images: Images, seed: int) -> Embedded:
+    """All embeddings that the methods need, computed once."""
+    rng = torch.Generator().manual_seed(seed)
+    views = [
+        torch.cat([encoder.embed(augmented(part, rng)) for part in images.database.split(_CHUNK)])
+        for _ in range(_VIEWS)
+    ]
+    database, queries = (
+        torch.cat([encoder.embed(part.float() / 255) for part in x.split(_CHUNK)])
+        for x in (images.database, images.queries)
+    )
+    return Embedded(database, queries, torch.stack(views))
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> torch.Tensor:
