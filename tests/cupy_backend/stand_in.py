@@ -138,6 +138,12 @@ class ndarray:
     def __int__(self) -> int:
         return int(self.values)
 
+    def __invert__(self) -> ndarray:
+        return ndarray(~self.values)
+
+    def tolist(self) -> list[Any]:
+        return self.values.tolist()
+
     def __float__(self) -> float:
         return float(self.values)
 
@@ -160,8 +166,8 @@ class ndarray:
 
 _METHODS = ("all", "any", "argmax", "astype", "copy", "cumsum", "max", "min", "ravel", "reshape", "sum", "view")
 _FUNCTIONS = (
-    np.all, np.any, np.argsort, np.argwhere, np.concatenate, np.count_nonzero, np.cumsum, np.flatnonzero,
-    np.searchsorted, np.sort, np.where,
+    np.all, np.any, np.argsort, np.argwhere, np.concatenate, np.count_nonzero, np.cumsum, np.flatnonzero, np.nanmax,
+    np.nanmin, np.nansum, np.quantile, np.searchsorted, np.sort, np.std, np.take_along_axis, np.where,
 )  # fmt: skip
 
 
