@@ -16,7 +16,7 @@ from hashneg.cli.demo.embed import words
 
 BUCKETS = 1 << 14  # of hashed words; bucket 0 is padding
 _PACKAGES = ("matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy")  # those that are installed
-_LENGTHS = 64, 128  # words and pairs of words read of a docstring, and of code
+_LENGTHS = 64, 64  # different words read of a docstring, and of code
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def _hashed(pairs: list[corpus.Pair]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _buckets(text: str, length: int) -> np.ndarray:
-    """The first words of a text, hashed; 0 behind the end."""
+    """The first different words of a text, hashed; 0 behind the end."""
     found = np.zeros(length, np.int32)
-    read = words(text[: 20 * length]).split()[:length]
+    read = list(dict.fromkeys(words(text[: 40 * length]).split()))[:length]
     found[: len(read)] = [1 + zlib.crc32(word.encode()) % (BUCKETS - 1) for word in read]
     return found

@@ -11,7 +11,7 @@ from torch import nn
 import hashneg as hn
 from benchmarks.training_data import BUCKETS, Pairs
 
-_DIM_TEXT, _DIM_IMAGE = 128, 256
+_DIM = 256
 _TEXT_STD = 0.02  # of the entries of a word's vector at first
 _CHUNK = 1000  # rows embedded at a time
 
@@ -23,7 +23,7 @@ def tower(task: str, pairs: Pairs) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(),
         nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Flatten(), nn.Linear(32 * 7 * 4, _DIM_IMAGE),
+        nn.Flatten(), nn.Linear(32 * 7 * 4, _DIM),
     )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ class TextTower(nn.Module):
 
     def __init__(self, pairs: Pairs) -> None:
         super().__init__()
-        self.bag = nn.EmbeddingBag(BUCKETS, _DIM_TEXT, mode="sum", padding_idx=0)
+        self.bag = nn.EmbeddingBag(BUCKETS, _DIM, mode="sum", padding_idx=0)
         nn.init.normal_(self.bag.weight, std=_TEXT_STD)
         held = np.concatenate([np.unique(text) for view in pairs.train for text in view])
         rarity = np.log1p(sum(map(len, pairs.train)) / np.maximum(np.bincount(held, minlength=BUCKETS), 1))
