@@ -36,6 +36,11 @@ def build(
         If a shape does not fit, an id is out of range, or labels are given for one side only.
     """
     check_sides(query_labels, database_labels)
+    for name, values in {
+        "query_ids": query_ids, "query_labels": query_labels, "database_labels": database_labels, "exclude": exclude,
+        "allow": allow,
+    }.items():  # fmt: skip
+        _check_device(values, name, like)
     ids = {}
     if query_ids is not None:
         query_ids = ids["query_ids"] = contiguous(arrays.integers(query_ids, "query_ids", (n_queries,), like))
@@ -50,6 +55,17 @@ def build(
         allow, packed = mask(allow, n_queries, n_rows, like)
     checks.settle(also, *(ids_check(values, name, n_rows) for name, values in ids.items()))
     return Exclusions(query_ids, query_labels, database_labels, exclude, allow, packed)
+
+
+def _check_device(values: Any, name: str, like: Any) -> None:
+    """RuntimeError where an array lies on another CUDA device than `like`."""
+    if arrays.is_on_device(values) and arrays.is_on_device(like):
+        own, other = (x.__dlpack_device__()[1] if hasattr(x, "__dlpack_device__") else 0 for x in (values, like))
+        if own != other:
+            raise RuntimeError(
+                f"{name} is a {arrays.describe(values)}, but the queries lie on CUDA device {int(other)}; all arrays of "
+                "a call share one device"
+            )
 
 
 def check_sides(query_labels: Any, database_labels: Any) -> None:

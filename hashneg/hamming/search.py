@@ -254,7 +254,8 @@ def request(
 
 
 def _same_bits(a: Codes, b: Codes, name_a: str, name_b: str) -> None:
-    if arrays.is_on_device(a.data) != arrays.is_on_device(b.data):
+    number_a, number_b = (int(codes.host.__dlpack_device__()[1]) for codes in (a, b))
+    if arrays.is_on_device(a.data) != arrays.is_on_device(b.data) or number_a != number_b:
         raise RuntimeError(
             f"{name_a} is a {arrays.describe(a.data)} and {name_b} a {arrays.describe(b.data)}; all arrays of a call "
             "share one device"

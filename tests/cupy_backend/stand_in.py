@@ -372,6 +372,9 @@ class Device:
     def __init__(self, number: int | None = None) -> None:
         self.id = number or 0
 
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
     def __enter__(self) -> Device:
         return self
 

@@ -116,3 +116,86 @@ def test_the_host_reads_one_flag_to_check_all_ids(gpu, monkeypatch):
         reads.clear()
         hn.hamming_topk(queries, rows, 5, **arguments)
         assert sum(reads) == flags[1]
+
+
+def test_arrays_of_another_device_are_refused(gpu):
+    problem = problem_of("random", 3, 40, 24, "query_ids", "exclude", "labels", "allow each")
+    queries, rows, arguments = moved(gpu, problem)
+    elsewhere = hn.Codes(gpu.cp.ndarray(problem.codes[1].data, number=1), 24)
+    for call in (
+        lambda: hn.hamming_topk(queries, elsewhere, 1),
+        lambda: hn.hamming_range(queries, elsewhere, 1),
+        lambda: hn.hamming_distances(queries, elsewhere),
+    ):
+        with pytest.raises(RuntimeError, match=r"on <CUDA Device 0> and .* on <CUDA Device 1>; all arrays of a call"):
+            call()
+    launches = dict(gpu.cp.RawKernel.launches)
+    for name, values in arguments.items():
+        other = gpu.cp.ndarray(values.get(), number=1)
+        with pytest.raises(
+            RuntimeError, match=f"{name} is a cupy array .* on <CUDA Device 1>, but the queries lie on CUDA device 0"
+        ):
+            hn.hamming_topk(queries, rows, 1, **arguments | {name: other})
+    assert gpu.cp.RawKernel.launches == launches
+
+
+def test_strides_make_no_difference_and_nothing_given_is_written_to(gpu):
+    problem = problem_of("random", 5, 300, 64, "query_ids", "exclude", "labels", "allow strided")
+    expected = brute_force_topk(problem, 9)
+    queries, rows = problem.codes
+    arguments = {name: np.array(value) for name, value in problem.arguments.items()}
+    layouts = {
+        "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+        "reversed": lambda x: x[::-1].copy()[::-1],
+        "by columns": np.asfortranarray,
+    }
+    for change in layouts.values():
+        given = {"queries": queries.data, "database": rows.data, **arguments}
+        changed = {name: change(values) for name, values in given.items()}
+        there = {name: gpu.cp.ndarray(values) for name, values in changed.items()}
+        found = hn.hamming_topk(there.pop("queries"), there.pop("database"), 9, **there)
+        assert_topk(tuple(part.get() for part in found), expected)
+        for name, values in given.items():
+            np.testing.assert_array_equal(changed[name], values)
+
+
+@pytest.mark.parametrize(
+    "operation", ["hamming_distances", "hamming_range", "encode", "exact_topk", "topk of an index"]
+)
+def test_every_operation_explains_that_memory_ran_out(gpu, monkeypatch, operation):
+    """And goes on where there is room again."""
+    codes = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
+    x = np.random.default_rng(0).standard_normal((4, 16)).astype(np.float32)
+    quantizer, index, there = hn.BinaryQuantizer(16).fit(x), hn.HammingIndex(codes), gpu.cp.asarray(x)
+    call = {
+        "hamming_distances": lambda: hn.hamming_distances(codes, codes),
+        "hamming_range": lambda: hn.hamming_range(codes, codes, 3),
+        "encode": lambda: quantizer.encode(there),
+        "exact_topk": lambda: hn.exact_topk(there, there, 2),
+        "topk of an index": lambda: index.topk(codes, 2),
+    }[operation]
+
+    def full(*_):
+        raise gpu.cp.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as tight:
+        tight.setattr(gpu.device, "empty", full)
+        tight.setattr(gpu.cp.ndarray, "__matmul__", full)
+        with pytest.raises(MemoryError, match=r"of \d+ rows needs \d+ bytes of device memory and \d+ are free; .* fit"):
+            call()
+    assert call() is not None
+
+
+def test_a_result_that_could_not_be_written_in_place_is_refused(gpu):
+    best = gpu.cp.full((3, 4), np.nan, np.float32)
+    with pytest.raises(ValueError, match="best is not C-contiguous, and the result is written to it"):
+        gpu.device.changed(best[:, ::2], "best")
+
+
+def test_a_driver_without_a_device_is_named(gpu, monkeypatch):
+    backends._why_missing.cache_clear()
+    monkeypatch.setattr(gpu.cp.cuda.runtime, "getDeviceCount", lambda: 0)
+    there = gpu.cp.asarray(np.zeros((4, 2), np.uint8))
+    assert "there is a driver, but it shows no device" in next(row.why for row in hn.backends() if row.name == "cupy")
+    with pytest.raises(RuntimeError, match=r"shows no device|no backend of this hashneg runs on that device"):
+        hn.hamming_topk(there, there, 1)

@@ -73,20 +73,25 @@ def upload(values: np.ndarray) -> Any:
     return cp.asarray(values)
 
 
-def on_device(x: Any, dtype: Any) -> Any:
+def on_device(x: Any, dtype: Any, name: str = "an array") -> Any:
     """A checked array as kernels read it: C-contiguous, of this dtype, on the current device."""
+    return cp.ascontiguousarray(_here(x, name), dtype=np.dtype(dtype))
+
+
+def _here(x: Any, name: str) -> Any:
     if not isinstance(x, cp.ndarray):
         raise RuntimeError(
             f"backend 'cupy' computes on CUDA arrays, got {type(x).__module__}.{type(x).__name__}; "
             "move the arrays to the device, or choose another backend"
         )
     if x.device.id != number():
-        raise RuntimeError(f"an array lies on CUDA device {x.device.id}, the others on {number()}")
-    return cp.ascontiguousarray(x, dtype=np.dtype(dtype))
+        raise RuntimeError(f"{name} lies on CUDA device {x.device.id}, other arrays of the call on {number()}")
+    return x
 
 
-def rows_in_place(x: Any) -> tuple[Any, int]:
+def rows_in_place(x: Any, name: str) -> tuple[Any, int]:
     """A matrix of bytes as an address and the bytes between its rows, not copied where rows are contiguous."""
+    x = _here(x, name)
     if x.shape[1] > 1 and x.strides[1] != 1:
         x = on_device(x, "uint8")
     return x.data, 0 if x.shape[0] == 1 else x.strides[0]

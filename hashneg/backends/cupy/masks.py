@@ -15,13 +15,13 @@ def arguments(exclusions: Exclusions) -> tuple[Any, ...]:
 
     def whole(name: str) -> Any:
         values = getattr(exclusions, name)
-        return device.NULL if values is None else device.on_device(values, "int64")
+        return device.NULL if values is None else device.on_device(values, "int64", name)
 
     exclude, allow, stride = device.NULL, device.NULL, 0
     if exclusions.exclude is not None and exclusions.exclude.shape[1]:
         exclude = whole("exclude")
     if exclusions.allow is not None and exclusions.allow.size:
-        allow, stride = device.rows_in_place(exclusions.allow)
+        allow, stride = device.rows_in_place(exclusions.allow, "allow")
     return (
         whole("query_ids"), whole("query_labels"), whole("database_labels"), exclude,
         np.int64(0 if exclusions.exclude is None else exclusions.exclude.shape[1]),
