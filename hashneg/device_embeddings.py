@@ -60,6 +60,15 @@ class DeviceEmbeddings:
         rows = self._floats(self._rows[start:stop])
         return unit_rows(rows) if self.normalized else rows
 
+    @property
+    def stored(self) -> Any:
+        """The CuPy array itself, of its own dtype; uint16 holding the bits of bfloat16."""
+        return self._rows
+
+    def take(self, ids: Any) -> Any:
+        """The rows of `ids` (int64 on the device, each in 0..n-1) as given, of `dtype`, not checked."""
+        return self._floats(self._rows[ids])
+
     def part(self, start: int, stop: int) -> DeviceEmbeddings:
         """Rows `start` to `stop`, in the same memory."""
         other = copy(self)

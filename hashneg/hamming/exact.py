@@ -76,7 +76,7 @@ def exact_topk(
         offset = checks.integer(offset, "offset", minimum=0)
         masks = exclusions.build(
             len(x), len(y), query_ids=query_ids, query_labels=query_labels,
-            database_labels=database_labels, exclude=exclude, allow=allow, like=queries, also=finite_check(x, y),
+            database_labels=database_labels, exclude=exclude, allow=allow, like=queries, also=(finite_check(x, y),),
         )  # fmt: skip
         if checks.choice(similarity, "similarity", SIMILARITIES) == "cosine":
             x, y = x.normalize(), y.normalize()

@@ -21,12 +21,12 @@ def build(
     exclude: Any = None,
     allow: Any = None,
     like: Any = None,
-    also: checks.ValueCheck | None = None,
+    also: tuple[checks.ValueCheck | None, ...] = (),
 ) -> Exclusions:
     """Check the exclusion arguments of a search of `n_queries` in `n_rows`.
 
-    `like` are the queries: where they lie on a CUDA device, all arrays have to, and stay there. `also` is a check of
-    other values of the call, settled with those of the ids.
+    `like` are the queries: where they lie on a CUDA device, all arrays have to, and stay there. `also` are
+    checks of other values of the call, settled with those of the ids.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def build(
     packed = False
     if allow is not None:
         allow, packed = mask(allow, n_queries, n_rows, like)
-    checks.settle(also, *(ids_check(values, name, n_rows) for name, values in ids.items()))
+    checks.settle(*also, *(ids_check(values, name, n_rows) for name, values in ids.items()))
     return Exclusions(query_ids, query_labels, database_labels, exclude, allow, packed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hashneg.backends.request import NO_INDEX
@@ -16,20 +18,20 @@ def best_first(scores: np.ndarray, ids: np.ndarray, count: int) -> tuple[np.ndar
         order = np.lexsort((ids, -scores), axis=1)[:, :count]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
     # One integer key holds both, the score mapped to an integer that falls as it rises: many times faster.
-    keys = ~_ordered(scores + np.float32(0)).astype(np.int64) << 32 | ids  # -0 becomes 0
+    keys = ~ordered(scores + np.float32(0)).astype(np.int64) << 32 | ids  # -0 becomes 0
     keys[ids == NO_INDEX] = _LAST
     if count < keys.shape[1]:
         keys.partition(count - 1, axis=1)
         keys = keys[:, :count].copy()
     keys.sort(axis=1)
     ids = keys & (_ID_LIMIT - 1)
-    scores = _ordered((~keys >> 32).astype(np.int32).view(np.float32)).view(np.float32)
+    scores = ordered((~keys >> 32).astype(np.int32).view(np.float32)).view(np.float32)
     missing = keys == _LAST
     scores[missing], ids[missing] = np.nan, NO_INDEX
     return scores, ids
 
 
-def _ordered(scores: np.ndarray) -> np.ndarray:
+def ordered(scores: Any) -> Any:
     """float32 numbers as int32 that rise and fall with them; the map is its own inverse."""
     bits = scores.view(np.int32)
     return bits ^ (bits >> 31 & np.int32(0x7FFFFFFF))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hashneg import checks
+from hashneg import checks, cuda_arrays
 from hashneg.randomness import mix64
 
 STRATEGIES = ("top", "random")
@@ -65,7 +66,7 @@ class Filters:
         names = ["min_score", "max_score", "absolute_margin", "relative_margin"]
         return [name for name in names if getattr(self, name) is not None]
 
-    def within_limits(self, scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    def within_limits(self, scores: Any, positive: Any) -> tuple[Any, dict[str, Any]]:
         """Which candidates keep to the score limits, bool (m, p), and how many each limit removed.
 
         Parameters
@@ -77,16 +78,16 @@ class Filters:
         removed = {}
         for name in self.limits:
             passed = self._passes(name, scores.astype(np.float64), positive.astype(np.float64)[:, None])
-            removed[name] = int(np.count_nonzero(kept & ~passed))
-            kept &= passed
+            removed[name] = plain_int(np.count_nonzero(kept & ~passed))
+            kept = kept & passed
         return kept, removed
 
-    def in_window(self, counts: np.ndarray) -> np.ndarray:
+    def in_window(self, counts: Any) -> Any:
         """How many of the candidates that are left of each anchor have a rank in the window, int (m,)."""
         last = counts if self.range_max is None else np.minimum(counts, self.range_max)
         return np.maximum(last - self.range_min, 0)
 
-    def _passes(self, name: str, scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    def _passes(self, name: str, scores: Any, positive: Any) -> Any:
         with np.errstate(invalid="ignore"):  # NaN scores are no candidates
             if name == "min_score":
                 return scores >= self.min_score
@@ -98,15 +99,19 @@ class Filters:
             return np.isnan(positive) | (scores <= below)
 
 
-def draw(kept: np.ndarray, k: int, seed: int, anchor_rows: np.ndarray) -> np.ndarray:
+def draw(kept: Any, k: int, seed: int, anchor_rows: np.ndarray) -> Any:
     """Mark at most k of the kept candidates of every anchor, bool (m, p), drawn without replacement.
 
     By a hash of (seed, anchor row, place), so that an anchor's draw does not depend on the other anchors of the call.
     """
     place = np.cumsum(kept, axis=1).astype(np.uint64)
-    keys = mix64(place ^ mix64(anchor_rows, seed)[:, None], seed) >> np.uint64(1)
-    keys[~kept] = np.iinfo(np.uint64).max
-    order = np.argsort(keys, axis=1, kind="stable")[:, :k]
-    drawn = np.zeros_like(kept)
-    np.put_along_axis(drawn, order, True, axis=1)
-    return kept & drawn
+    own = cuda_arrays.beside(mix64(anchor_rows, seed), kept)
+    keys = mix64(place ^ own[:, None], seed) >> np.uint64(1)
+    order = np.argsort(np.where(kept, keys, np.uint64(2**64 - 1)), axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable")  # of each place, by its key
+    return kept & (rank < k)
+
+
+def plain_int(count: Any) -> Any:
+    """A count as an int; of a device it stays there, so that no slice waits for it."""
+    return int(count) if isinstance(count, (int, np.integer)) else count

@@ -5,22 +5,23 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks
-from hashneg.arrays import Embeddings
+from hashneg import checks, cuda_arrays
 from hashneg.backends import choose_backend
 from hashneg.backends.request import NO_INDEX
 from hashneg.codes import Codes, width_of
+from hashneg.device_embeddings import AnyEmbeddings, embeddings, finite_check, is_on_device
 from hashneg.hamming import HammingIndex
 from hashneg.hamming.results import TopK
-from hashneg.mining import scorers, scoring
-from hashneg.mining.filters import Filters
+from hashneg.mining import device_scoring, scorers, scoring
+from hashneg.mining.device_scoring import refuse_host_steps
+from hashneg.mining.filters import Filters, plain_int
 from hashneg.mining.masks import Masks
 from hashneg.mining.report import MiningReport, ScoreSummary
 from hashneg.mining.strategies import Strategy
@@ -46,16 +47,16 @@ class Mined:
     removed : dict of filter name to the number of candidates it removed
     """
 
-    indices: np.ndarray
-    scores: np.ndarray
-    counts: np.ndarray
-    positive_scores: np.ndarray
-    removed: dict[str, int]
+    indices: Any
+    scores: Any
+    counts: Any
+    positive_scores: Any
+    removed: dict[str, Any]
 
     @classmethod
     def joined(cls, parts: list[Mined]) -> Mined:
         """Slices in order, as one."""
-        removed: dict[str, int] = {}
+        removed: dict[str, Any] = {}
         for part in parts:
             for name, count in part.removed.items():
                 removed[name] = removed.get(name, 0) + count
@@ -100,8 +101,11 @@ class MiningJob:
         backend: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self.anchors = arrays.embeddings(anchors, "anchors")
-        self.corpus = self.anchors if corpus is None else arrays.embeddings(corpus, "corpus")
+        self.anchors: Any = embeddings(anchors, "anchors")  # as AnyEmbeddings; both lie on one side
+        self.corpus: Any = self.anchors if corpus is None else embeddings(corpus, "corpus", anchors)
+        self._on_device = is_on_device(self.anchors)
+        if self._on_device:
+            refuse_host_steps(score_fn=score_fn, rerank=rerank, strategy=strategy, probe=probe)
         if self.anchors.shape[1] != self.corpus.shape[1]:
             raise ValueError(
                 f"anchors have {self.anchors.shape[1]} dimensions, corpus has {self.corpus.shape[1]}; they must agree"
@@ -129,7 +133,7 @@ class MiningJob:
         self.probe = checks.real(probe, "probe", minimum=0.0, maximum=1.0)
         self.seed = checks.integer(seed, "seed", minimum=0)
         self.strategy = Strategy(strategy, strategy_options, self.seed, len(self.corpus))
-        self.backend = choose_backend(backend)
+        self.backend = choose_backend(backend, self._on_device)
         self.threads = thread_count(threads)
         self.quantizer = self._quantizer(quantizer)
         if self.quantizer.dim is None and not len(self.corpus):
@@ -138,7 +142,8 @@ class MiningJob:
             scorers.RabitqScorer.check(self.quantizer, self.similarity)
         self.masks = Masks.checked(
             len(self.anchors), len(self.corpus), self.itself, labels=labels, corpus_labels=corpus_labels,
-            query_ids=query_ids, exclude=exclude, allow=allow, positives=positives,
+            query_ids=query_ids, exclude=exclude, allow=allow, positives=positives, like=anchors,
+            also=finite_check(self.anchors, self.corpus),
         )  # fmt: skip
         self.seconds: dict[str, float] = {}
         self._index: HammingIndex | None = None
@@ -184,7 +189,7 @@ class MiningJob:
         assert self._index is not None and self._codes is not None, "prepare() comes first"
         with self._timed("encode"):
             codes = self._codes[start:stop] if self.itself else self.quantizer.encode(
-                Embeddings(self.anchors.block(start, stop), "anchors").normalize()
+                embeddings(self.anchors.block(start, stop), "anchors").normalize()
             )  # fmt: skip
         with self._timed("search"):
             found = self._index.topk(
@@ -217,7 +222,7 @@ class MiningJob:
             pool=self.pool,
             mined=int(mined.counts.sum()),
             short=int(np.count_nonzero(mined.counts < self.k)),
-            removed=dict(mined.removed),
+            removed={name: int(count) for name, count in mined.removed.items()},
             positives=ScoreSummary.of(mined.positive_scores),
             negatives=ScoreSummary.of(mined.scores),
             seconds=dict(self.seconds),
@@ -238,8 +243,9 @@ class MiningJob:
             )
         return quantizer
 
-    def _encode(self, rows: Embeddings, progress: Progress) -> Codes:
-        codes = np.empty((len(rows), width_of(self.quantizer.n_bits)), np.uint8)
+    def _encode(self, rows: AnyEmbeddings, progress: Progress) -> Codes:
+        shape = len(rows), width_of(self.quantizer.n_bits)
+        codes = cuda_arrays.namespace(self._on_device).empty(shape, np.uint8)
         with Meter(progress, len(rows), "encoding") as meter:
             for start, block in rows.blocks(block_rows(rows.shape[1])):
                 codes[start : start + len(block)] = self.quantizer.encode(block).host
@@ -253,9 +259,11 @@ class MiningJob:
             return scorers.RabitqScorer(self.anchors, self.corpus, codes, self.quantizer, self.backend, self.threads)
         if self.score_fn is not None:
             return scorers.FunctionScorer(self.score_fn)
+        if self._on_device:
+            return scorers.DeviceScorer(self.anchors, self.corpus, self.similarity, self.backend)
         return scorers.ExactScorer(self.anchors, self.corpus, self.similarity, self.backend, self.threads)
 
-    def _scores(self, codes: Codes, found: TopK, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(self, codes: Codes, found: TopK, start: int, stop: int) -> tuple[Any, Any]:
         """Candidate scores, and the lowest score among each anchor's positives."""
         assert self._scorer is not None
         score = self._scorer.slice(start, stop, codes)
@@ -263,14 +271,15 @@ class MiningJob:
             scores = score(found.indices)
         else:  # the search has counted the differing bits
             scores = scoring.cosine_of_distance(found.distances, codes.n_bits)
-        lowest = np.full(stop - start, np.nan, np.float32)
         positives = self.masks.positives
         if positives is not None and positives.shape[1]:
-            lowest = np.fmin.reduce(score(positives[start:stop]), axis=1)
-        return scores, lowest
+            return scores, _lowest(score(positives[start:stop]))
+        return scores, cuda_arrays.namespace(self._on_device).full(stop - start, np.nan, np.float32)
 
-    def _choose(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
-        """Filter, sort and choose, some anchors at a time, so that what lies between stays in the cache."""
+    def _choose(self, scores: Any, ids: Any, positive: Any, rows: np.ndarray) -> Mined:
+        """Filter, sort and choose; on the host some anchors at a time, so that what lies between stays in the cache."""
+        if self._on_device:
+            return self._chosen(scores, ids, positive, rows)
         step = max(1, _CHOOSE_SCORES // self.pool)
         starts = range(0, max(len(rows), 1), step)
         parts: dict[int, Mined] = {}
@@ -282,37 +291,48 @@ class MiningJob:
         run_tiles(work, starts, self.threads)
         return Mined.joined([parts[start] for start in starts])
 
-    def _chosen(self, scores: np.ndarray, ids: np.ndarray, positive: np.ndarray, rows: np.ndarray) -> Mined:
+    def _chosen(self, scores: Any, ids: Any, positive: Any, rows: np.ndarray) -> Mined:
         kept, removed = self.filters.within_limits(scores, positive)
-        if gaps := bool(np.any(kept != (ids != NO_INDEX))):
-            scores, ids = np.where(kept, scores, np.float32(np.nan)), np.where(kept, ids, NO_INDEX)
+        if gaps := self._on_device or bool(np.any(kept != (ids != NO_INDEX))):
+            scores, ids = np.where(kept, scores, np.float32(np.nan)), np.where(kept, ids, np.int64(NO_INDEX))
         first, last = self.filters.range_min, self.filters.range_max or self.pool
         if self.strategy.name == "top":  # ranks beyond these are never returned
             last = first + self.k
         if self.rerank.factor:
-            scores, ids = scoring.best_first(scores, ids, last)
+            first_of = device_scoring.best_first if self._on_device else scoring.best_first
+            scores, ids = first_of(scores, ids, last)
         elif gaps:
             scores, ids = scoring.packed_left(scores, ids)
         left = kept.sum(axis=1)
         in_window = self.filters.in_window(left)
-        removed["rank window"] = int((left - in_window).sum())
+        removed["rank window"] = plain_int((left - in_window).sum())
+        make = cuda_arrays.namespace(self._on_device)
         scores, ids = scores[:, first:last], ids[:, first:last]
         if self.strategy.name != "top":
-            beyond = np.arange(ids.shape[1]) >= in_window[:, None]
-            chosen = self.strategy.drawn(scores, np.where(beyond, NO_INDEX, ids), self.k, rows)
-            places = np.argsort(~chosen, axis=1, kind="stable")[:, : self.k]  # the chosen ones in rank order
+            beyond = make.arange(ids.shape[1]) >= in_window[:, None]
+            chosen = self.strategy.drawn(scores, np.where(beyond, np.int64(NO_INDEX), ids), self.k, rows)
+            places = np.argsort((~chosen).astype(np.int8), axis=1, kind="stable")  # the chosen ones in rank order
+            places = places[:, : self.k]
             scores, ids = np.take_along_axis(scores, places, axis=1), np.take_along_axis(ids, places, axis=1)
         counts = np.minimum(in_window, self.k)
-        indices = np.full((len(rows), self.k), NO_INDEX, np.int64)
-        best = np.full((len(rows), self.k), np.nan, np.float32)
-        real = np.arange(ids.shape[1]) < counts[:, None]
-        np.copyto(indices[:, : ids.shape[1]], ids, where=real)
-        np.copyto(best[:, : ids.shape[1]], scores, where=real)
+        indices = make.full((len(rows), self.k), NO_INDEX, np.int64)
+        best = make.full((len(rows), self.k), np.nan, np.float32)
+        real = make.arange(ids.shape[1]) < counts[:, None]
+        indices[:, : ids.shape[1]] = np.where(real, ids, np.int64(NO_INDEX))
+        best[:, : ids.shape[1]] = np.where(real, scores, np.float32(np.nan))
         return Mined(indices, best, counts, positive, removed)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
         begun = time.perf_counter()
-        with using_threads(self.threads):
+        checked = checks.checked_before() if self._on_device else nullcontext()  # the host checks what it reads
+        with using_threads(self.threads), checked:
             yield
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - begun
+
+
+def _lowest(scores: Any) -> Any:
+    """The lowest of each row, (m,); NaN where there is none."""
+    missing = np.isnan(scores)
+    lowest = np.where(missing, np.float32(np.inf), scores).min(axis=1)
+    return np.where(missing.all(axis=1), np.float32(np.nan), lowest)

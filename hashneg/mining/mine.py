@@ -142,6 +142,11 @@ def mine_hard_negatives(
     RuntimeError
         If the backend is not available, or an array lies on a device without one.
 
+    Notes
+    -----
+    Embeddings of a CUDA device are mined there, with all other arrays beside them. `score_fn`, `probe` below 1, the
+    RaBitQ rerank and the weighted strategies run on the host, and are refused.
+
     References
     ----------
     Quantization and search: LSH hard negatives (arXiv 2505.17844). Margins below the positive:
@@ -159,13 +164,14 @@ def mine_hard_negatives(
     >>> bool((mined.indices == np.arange(100)[:, None]).any())
     False
     """
-    job = MiningJob(
-        anchors, corpus, positives=positives, labels=labels, corpus_labels=corpus_labels, query_ids=query_ids,
-        exclude=exclude, allow=allow, k=k, quantizer=quantizer, rerank=rerank, similarity=similarity,
-        score_fn=score_fn, range_min=range_min, range_max=range_max, min_score=min_score, max_score=max_score,
-        absolute_margin=absolute_margin, relative_margin=relative_margin, strategy=strategy,
-        strategy_options=strategy_options, probe=probe, seed=seed, backend=backend, threads=threads,
-    )  # fmt: skip
-    mined = job.run(progress)
-    export = arrays.exporter(anchors)
-    return HardNegatives(export(mined.indices), export(mined.scores), export(mined.counts), job.report(mined))
+    with arrays.current_stream(anchors):
+        job = MiningJob(
+            anchors, corpus, positives=positives, labels=labels, corpus_labels=corpus_labels, query_ids=query_ids,
+            exclude=exclude, allow=allow, k=k, quantizer=quantizer, rerank=rerank, similarity=similarity,
+            score_fn=score_fn, range_min=range_min, range_max=range_max, min_score=min_score, max_score=max_score,
+            absolute_margin=absolute_margin, relative_margin=relative_margin, strategy=strategy,
+            strategy_options=strategy_options, probe=probe, seed=seed, backend=backend, threads=threads,
+        )  # fmt: skip
+        mined = job.run(progress)
+        export = arrays.exporter(anchors)
+        return HardNegatives(export(mined.indices), export(mined.scores), export(mined.counts), job.report(mined))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class ScoreSummary:
     quantiles: dict[float, float]
 
     @classmethod
-    def of(cls, scores: np.ndarray) -> ScoreSummary | None:
+    def of(cls, scores: Any) -> ScoreSummary | None:
         """Summarise an array in which NaN is padding; None if there is nothing else."""
         count = int(np.count_nonzero(~np.isnan(scores)))
         if not count:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hashneg import checks, theory
+from hashneg import arrays, checks, theory
 from hashneg.arrays import Embeddings
 from hashneg.codes import Codes
-from hashneg.mining import scoring
+from hashneg.device_embeddings import DeviceEmbeddings
+from hashneg.mining import device_scoring, scoring
 from hashneg.quantize import BinaryQuantizer
 
 #: corpus rows, int64 (m, p), padded with -1, to scores, float32 (m, p), NaN where there is no row
@@ -58,7 +59,9 @@ class CodeScorer:
         self._corpus = corpus
 
     def slice(self, start: int, stop: int, codes: Codes) -> Score:
-        return lambda ids: scoring.code_scores(codes.host, self._corpus.host, ids, codes.n_bits)
+        there = arrays.is_on_device(codes.data)
+        scores = device_scoring.code_scores if there else scoring.code_scores
+        return lambda ids: scores(codes.host, self._corpus.host, ids, codes.n_bits)
 
 
 class ExactScorer:
@@ -72,6 +75,18 @@ class ExactScorer:
     def slice(self, start: int, stop: int, codes: Codes) -> Score:
         rows = self._anchors.block(start, stop).astype(self._dtype, copy=False)
         return lambda ids: scoring.exact_scores(rows, self._corpus, ids, *self._arguments)
+
+
+class DeviceScorer:
+    """Cosine or dot product of the embeddings, on a device."""
+
+    def __init__(self, anchors: DeviceEmbeddings, corpus: DeviceEmbeddings, similarity: str, backend: str) -> None:
+        self._anchors, self._corpus = anchors, corpus
+        self._arguments = (similarity, backend)
+
+    def slice(self, start: int, stop: int, codes: Codes) -> Score:
+        rows = self._anchors.part(start, stop)
+        return lambda ids: device_scoring.exact_scores(rows, self._corpus, ids, *self._arguments)
 
 
 class FunctionScorer:

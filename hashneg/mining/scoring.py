@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays
+from hashneg import arrays, cuda_arrays
 from hashneg.arrays import Embeddings
 from hashneg.backends import implementation
 from hashneg.backends.request import NO_INDEX
@@ -17,11 +17,11 @@ ScoreFunction = Callable[[np.ndarray, np.ndarray], Any]
 _GATHER_BYTES = 32 << 20
 
 
-def cosine_of_distance(distances: np.ndarray, n_bits: int) -> np.ndarray:
+def cosine_of_distance(distances: Any, n_bits: int) -> Any:
     """cos(pi H / n_bits), float32; NaN where there is no distance."""
     estimates = np.cos(np.pi * np.arange(n_bits + 2) / n_bits).astype(np.float32)
     estimates[-1] = np.nan
-    return estimates[np.minimum(distances, n_bits + 1)]
+    return cuda_arrays.beside(estimates, distances)[np.minimum(distances, n_bits + 1)]
 
 
 def code_scores(codes: np.ndarray, corpus: np.ndarray, ids: np.ndarray, n_bits: int) -> np.ndarray:
@@ -84,7 +84,7 @@ def function_scores(score_fn: ScoreFunction, anchor_rows: np.ndarray, ids: np.nd
     return scores
 
 
-def packed_left(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def packed_left(scores: Any, ids: Any) -> tuple[Any, Any]:
     """Real candidates moved before the padding of their row, in their order."""
-    order = np.argsort(ids == NO_INDEX, axis=1, kind="stable")
+    order = np.argsort((ids == NO_INDEX).astype(np.int8), axis=1, kind="stable")
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
