@@ -14,7 +14,10 @@ from pathlib import Path
 
 from benchmarks import report, setup
 
-NAMES = ("search", "selfmine", "quantize", "job", "scaling", "latency", "memory", "overlap")
+NAMES = (
+    "search", "selfmine", "quantize", "job", "scaling", "latency", "memory", "overlap", "training", "negatives",
+    "hashing", "radius",
+)  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
 
