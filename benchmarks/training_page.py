@@ -59,7 +59,7 @@ def _lines(runs: Runs, planned: Sequence[Setting]) -> Iterator[list[str]]:
         yield [
             f"{task['task']}, n = {task['pairs']:,}" + ("" if scored else ", one epoch"), method,
             f"{len(seeds.values)} of {seeds.wanted}",
-            *(of(name).text() if scored else "" for name in _SCORES),
+            *(of(name).text(".4f") if scored else "" for name in _SCORES),
             of("mining").text(".2f") if mines else "0",
             (f"{100 * of('share').mean:.1f} %" if seeds.values else "-") if mines else "0",
             (f"{of('kept_mb').mean:.1f}" if seeds.values else "-") if mines else "0",
@@ -137,7 +137,7 @@ def _draw(figure: Any, runs: Runs, planned: Sequence[Setting]) -> None:
             by_epoch = value in ("overlap", "staleness")
             if not by_epoch:
                 axes.set_yticks(range(len(methods)), methods if value == "R@1" else [""] * len(methods))
-                axes.invert_yaxis()
+                axes.set_ylim(len(methods) - 0.5, -0.5)
             report.style(axes, f"{task['task']}: {title}", "epoch" if by_epoch else "", "", "both")
     report.legend(figure)
 

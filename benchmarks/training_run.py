@@ -9,6 +9,7 @@ import numpy as np
 
 import hashneg as hn
 from benchmarks import training_data
+from benchmarks.data import unit
 from benchmarks.runs import Setting
 from benchmarks.setup import say
 from benchmarks.training_data import Pairs
@@ -29,10 +30,14 @@ def pairs_of(task: str, n_train: int, n_test: int) -> Pairs:
     return training_data.load(task, n_train, n_test)
 
 
-def warm_up() -> None:
-    """Load and compile what the methods use, which would otherwise count as mining of the first run."""
+def warm_up(n: int = 20_000) -> None:
+    """Load and compile what the methods use, which would otherwise count as mining of the first runs."""
+    left, right = unit(np.random.default_rng(0).standard_normal((2 * n, 16), dtype=np.float32)).reshape(2, n, 16)
     for name in METHODS:
-        train({"task": "made up", "method": name, "seed": 0, "epochs": 1, "pairs": 700, "test": 40})
+        if (finder := method(name, n)) is not None:
+            finder.begin(lambda rows: (left[rows], right[rows]))
+            finder.keep(np.arange(n), (left, right))
+            finder.mine(lambda rows: (left[rows], right[rows]), Clock())
 
 
 def train(setting: Setting) -> dict[str, Any]:

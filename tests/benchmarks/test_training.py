@@ -134,8 +134,8 @@ def test_the_page_tells_what_is_complete(tmp_path):
     report = training_page.report_of(runs, planned)
     lines = {line[1]: line for line in report.table[1:]}
     assert list(lines) == list(training_methods.METHODS)
-    assert lines["full"][2:4] == ["3 of 3", "0.600 ± 0.100"]
-    assert lines["hashneg 512 live"][2:4] == ["2 of 3", "0.550 ± 0.071"]
+    assert lines["full"][2:4] == ["3 of 3", "0.6000 ± 0.1000"]
+    assert lines["hashneg 512 live"][2:4] == ["2 of 3", "0.5500 ± 0.0707"]
     assert lines["hashneg 128 live"][2] == "1 of 1"
     assert lines["full"][6:] == ["1.00 ± 0.00", "10.0 %", "2.0", "0.750", "0.250"]
     assert len(report.rows) == len(planned) - 2 + sum(
