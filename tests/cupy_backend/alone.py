@@ -1,16 +1,19 @@
 """Run searches in a process of their own, with kernels compiled under sanitizers or with a fault planted.
 
 ``python alone.py CACHE sanitized|plain tensor|sliced [FILE OLD NEW]``, started by test_faults.py. With FILE, text of a
-kernel file is replaced. Ends with an error, or a crash, where the results are not those of brute force; "sound" is the
-last word otherwise. Sanitizers need their libraries loaded first, by LD_PRELOAD.
+kernel file is replaced; without, and under HASHNEG_CI=1, a clustered database is searched, too. Ends with an error, or
+a crash, where the results are not those of brute force; "sound" is the last word otherwise. Sanitizers need their
+libraries loaded first, by LD_PRELOAD.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -49,7 +52,19 @@ def main(cache: str, how: str, device: str, file: str = "", old: str = "", new: 
         problem = problem_of("clustered", 3, 400, 250, "allow strided")
         found = searches.range_search(gpu, problem, searches.request(problem, 60))
         assert found[1].tolist() == [row for pairs in neighbours(problem, 60) for _, row in pairs]
+    if not file and os.environ.get("HASHNEG_CI") == "1":
+        search_clustered(gpu, problem_of("clustered", 17, 400, 256, "query_ids", "allow few"))
     print("sound")
+
+
+def search_clustered(gpu: SimpleNamespace, problem: Any) -> None:
+    import pytest
+    from test_emulated_clusters import clustered, compare
+
+    with pytest.MonkeyPatch.context() as patch:
+        base = clustered(problem, 64, patch)
+    for probe in (0.2, 1.0):
+        compare(gpu, base, problem, 20, probe=probe)
 
 
 if __name__ == "__main__":
