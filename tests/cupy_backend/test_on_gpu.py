@@ -5,9 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import test_public_embeddings
+import test_public_index
+import test_public_mining
+import test_public_table
+from helpers import projections
 from helpers.search_problems import LAYOUTS, brute_force_topk, neighbours
 from test_emulated_search import problem_of
 
@@ -51,6 +57,26 @@ def test_range(cupy):
     assert found.indices.get().tolist() == [row for pairs in neighbours(problem, 60) for _, row in pairs]
 
 
+@pytest.mark.parametrize("chunk_rows", [None, 9000])
+def test_streaming(cupy, chunk_rows):
+    problem = problem_of("clustered", 70, 70_001, 256, "query_ids", "labels")
+    codes, arguments = moved(cupy, problem)
+    arguments["database_labels"] = problem.arguments["database_labels"]
+    found = hn.stream_topk(codes[0], problem.codes[1], 100, **arguments, chunk_rows=chunk_rows)
+    for got, wanted in zip(found, brute_force_topk(problem, 100), strict=True):
+        np.testing.assert_array_equal(got.get(), wanted)
+
+
+@pytest.mark.parametrize("probe", [0.02, 0.3, 1.0])
+def test_a_clustered_index(cupy, probe):
+    problem = problem_of("clustered", 70, 70_001, 256, "query_ids", "allow few")
+    codes, arguments = moved(cupy, problem)
+    here = hn.HammingIndex(problem.codes[1], order="clustered")
+    found = here.moved_to(cupy.empty(0)).topk(codes[0], 100, **arguments, probe=probe)
+    for got, wanted in zip(found, here.topk(problem.codes[0], 100, **problem.arguments, probe=probe), strict=True):
+        np.testing.assert_array_equal(got.get(), wanted)
+
+
 def test_the_callers_stream_is_used(cupy):
     """Work goes to the current stream: what is queued before and behind it there is in order without a wait."""
     problem = problem_of("random", 64, 50_000, 256)
@@ -64,6 +90,65 @@ def test_the_callers_stream_is_used(cupy):
     expected = brute_force_topk(problem, 10)
     for got, wanted in zip(copies, expected, strict=True):
         np.testing.assert_array_equal(got.get(), wanted)
+
+
+@pytest.fixture
+def gpu(cupy):
+    """As the tests of the emulated device get it."""
+    return SimpleNamespace(cp=cupy)
+
+
+@pytest.mark.parametrize("rotation", projections.ROTATIONS)
+def test_codes_differ_only_near_zero(gpu, rotation):
+    for dtype in (np.float16, np.float32, np.float64):
+        test_public_embeddings.test_codes_of_the_device_differ_only_near_zero(gpu, rotation, dtype)
+
+
+def test_index_and_table_stay_on_the_device(gpu, tmp_path):
+    test_public_index.test_every_operation_gives_what_it_gives_on_the_host(gpu, True)
+    test_public_index.test_files_pickles_and_moves(gpu, tmp_path)
+    tables = test_public_table.tables_of(gpu, True)
+    test_public_table.test_updates_and_refreshes(gpu, tables)
+    test_public_table.test_a_state_goes_to_either_side(gpu, tables)
+
+
+@pytest.mark.parametrize("what", test_public_mining.CALLS)
+def test_mining(gpu, monkeypatch, what):
+    test_public_mining.test_it_finds_what_it_finds_on_the_host(gpu, monkeypatch, what)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tensors_of_pytorch(cupy, dtype):
+    """What comes back are tensors on the device, also with memory of PyTorch's allocator."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA device")
+    from hashneg.adapters.torch import use_torch_allocator
+
+    x = torch.from_numpy(projections.data(500)).to(getattr(torch, dtype))
+    there = x.cuda()
+    quantizer = hn.BinaryQuantizer(64).fit(there)
+    assert quantizer.fingerprint == hn.BinaryQuantizer(64).fit(x).fingerprint
+    expected = hn.mine_hard_negatives(x, quantizer=quantizer, k=5)
+    with use_torch_allocator():
+        found = hn.mine_hard_negatives(there, quantizer=quantizer, k=5)
+        table = hn.CodeTable(500, quantizer, like=there)
+        table.update(torch.arange(500, device="cuda"), there)
+        nearest = table.mine(torch.arange(9, device="cuda"), 3)
+    assert {part.device.type for part in (*found[:3], *nearest, table.codes().data)} == {"cuda"}
+    assert (found.indices.cpu() == expected.indices).float().mean() > 0.98, "bits near zero may differ"
+
+
+def test_jax_calls_the_kernels_back(cupy):
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "gpu":
+        pytest.skip("this JAX has no GPU, or JAX_PLATFORMS keeps it from it")
+    from hashneg.adapters.jax import hamming_topk, pack_signs
+
+    codes = pack_signs(jax.numpy.asarray(projections.data(300)))
+    search = jax.jit(lambda codes, backend: hamming_topk(codes, codes, 4, backend=backend), static_argnames="backend")
+    for got, wanted in zip(search(codes, "auto"), search(codes, "jax"), strict=True):
+        np.testing.assert_array_equal(got, wanted)
 
 
 def test_the_benchmark_runs(cupy):
