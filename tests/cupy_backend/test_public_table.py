@@ -13,19 +13,24 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((N, DIM)).astype(np.float32)
 
 
-@pytest.fixture(params=[True, False], ids=["labels", "no labels"])
-def tables(request, gpu):
+def tables_of(gpu, has_labels: bool) -> tuple[hn.CodeTable, hn.CodeTable]:
     """A table on the device and one on the host, with the same history."""
-    quantizer, labels = hn.BinaryQuantizer(21).fit(X), np.arange(N) // 4 if request.param else None
-    there = hn.CodeTable(
-        N, quantizer, labels=None if labels is None else gpu.cp.asarray(labels), like=gpu.cp.empty(0)
-    )  # fmt: skip
-    here = hn.CodeTable(N, quantizer, labels=labels)
+    quantizer, labels = hn.BinaryQuantizer(21).fit(X), np.arange(N) // 4 if has_labels else None
+    moved = None if labels is None else gpu.cp.asarray(labels)
+    there, here = (
+        hn.CodeTable(N, quantizer, labels=moved, like=gpu.cp.empty(0)),
+        hn.CodeTable(N, quantizer, labels=labels),
+    )
     for seed in (1, 2):
         ids = np.random.default_rng(seed).integers(0, N - 5, 30)
         here.update(ids, X[ids] + seed)
         there.update(gpu.cp.asarray(ids), gpu.cp.asarray(X[ids] + np.float32(seed)))
     return there, here
+
+
+@pytest.fixture(params=[True, False], ids=["labels", "no labels"])
+def tables(request, gpu):
+    return tables_of(gpu, request.param)
 
 
 def assert_alike(gpu, there: hn.CodeTable, here: hn.CodeTable) -> None:
