@@ -249,3 +249,19 @@ BITS = packed(np.zeros((4, 8), bool))
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_threads_that_search_after_an_update_see_all_of_it():
+    """The layout is brought up to date by the first search, and others must not run on half of it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 256, (20_000, 16), dtype=np.uint8)
+    index = hn.HammingIndex(np.zeros_like(codes))
+    queries, truth = codes[:100], hn.hamming_topk(codes[:100], codes, 3, threads=1)
+    for _ in range(3):
+        index.update(np.arange(len(codes)), codes)
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(lambda _: index.topk(queries, 3, threads=1), range(4)):
+                np.testing.assert_array_equal(found.indices, truth.indices)
+        index.update(np.arange(len(codes)), np.zeros_like(codes))

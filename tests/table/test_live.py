@@ -192,17 +192,22 @@ def test_the_memory_check_sees_what_is_held():
     assert sum(array.nbytes for array in arrays_of(table, {}).values()) >= 512 * 200
 
 
-def test_an_update_writes_to_the_layout_of_its_own_rows_only(monkeypatch):
-    """O(batch): the groups of 64 rows that are laid out anew are those of the batch."""
+def test_only_groups_that_were_written_to_are_laid_out_anew(monkeypatch):
+    """And once only, when the table is next searched: an update costs O(batch)."""
     from hashneg.backends.cpu import layout
 
     table = hn.CodeTable(100_000, fitted())
     written = []
-    fill = layout.fill
+    table.mine(np.arange(10), 1)
+    fill = layout._fill
     monkeypatch.setattr(
-        layout, "fill", lambda made, rows, groups: (written.append(len(groups)), fill(made, rows, groups))
+        layout, "_fill", lambda blocks, groups, *others: (written.append(len(groups)), fill(blocks, groups, *others))
     )
-    table.update(np.arange(0, 100_000, 1000), np.ones((100, DIM)))
+    for _ in range(3):
+        table.update(np.arange(0, 100_000, 1000), np.ones((100, DIM)))
+    assert written == []
+    for _ in range(2):
+        table.mine(np.arange(10), 1)
     assert written == [100]
 
 

@@ -15,7 +15,8 @@ distance is an affine function of v and the parity of |x|; see `forest`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 from numba import njit
@@ -35,11 +36,14 @@ class Layout:
     blocks : uint64 (n_blocks, rows, words), 64-byte aligned
     planes : int, bits of a counter
     order : int64 (n,), the row at every position; empty where row and position are the same
+    stale : bool (groups,), of 64 neighbouring lanes, whose codes changed since they were written
     """
 
     blocks: np.ndarray
     planes: int
     order: np.ndarray
+    stale: np.ndarray
+    _filling: Lock = field(default_factory=Lock)
 
     @property
     def words(self) -> int:
@@ -65,13 +69,18 @@ def build(database: Database, words: int | None = None) -> Layout:
     words = vector_words() if words is None else words
     n, planes = len(database.codes), planes_of(database.n_bits)
     order = np.empty(0, np.int64) if database.clustering is None else database.clustering.order
-    layout = Layout(aligned_zeros(_n_blocks(n, words), database.n_bits + _FIXED_ROWS + planes, words), planes, order)
-    fill(layout, database, np.arange(-(-n // 64)))
+    blocks = aligned_zeros(_n_blocks(n, words), database.n_bits + _FIXED_ROWS + planes, words)
+    layout = Layout(blocks, planes, order, np.ones(-(-n // 64), bool))
+    refresh(layout, database)
     return layout
 
 
-def refresh(layout: Layout, database: Database, rows: np.ndarray) -> None:
-    """Bring the layout up to date after `rows` of the database changed or were added."""
+def mark(layout: Layout, database: Database, rows: np.ndarray) -> None:
+    """Note that `rows` of the database changed or were added.
+
+    One code lies in as many cache lines as it has bits, and so do 64 neighbours: they are written together, when the
+    layout is read next.
+    """
     n, words = len(database.codes), layout.words
     if _n_blocks(n, words) > len(layout.blocks):
         grown = aligned_zeros(max(_n_blocks(n, words), len(layout.blocks) * 3 // 2), layout.blocks.shape[1], words)
@@ -81,14 +90,22 @@ def refresh(layout: Layout, database: Database, rows: np.ndarray) -> None:
     if database.clustering is not None:
         layout.order = database.clustering.order
         positions = database.clustering.positions[rows]
-    fill(layout, database, np.unique(positions >> 6))
+    new_groups = -(-n // 64) - len(layout.stale)
+    layout.stale = np.concatenate([layout.stale, np.ones(new_groups, bool)])
+    layout.stale[positions >> 6] = True
 
 
-def fill(layout: Layout, database: Database, groups: np.ndarray) -> None:
-    """Write the given groups of 64 neighbouring lanes."""
-    codes = np.ascontiguousarray(database.codes)
-    alive = np.ones(len(codes), bool) if database.alive is None else database.alive
-    _fill(layout.blocks, groups, codes.ctypes.data, codes.shape, layout.order, alive, database.n_bits, layout.planes)
+def refresh(layout: Layout, database: Database) -> None:
+    """Write what is stale. Of threads that search at the same time one does it, and the others wait."""
+    with layout._filling:
+        groups = np.flatnonzero(layout.stale)
+        if not len(groups):
+            return
+        codes = np.ascontiguousarray(database.codes)
+        alive = np.ones(len(codes), bool) if database.alive is None else database.alive
+        planes = layout.planes
+        _fill(layout.blocks, groups, codes.ctypes.data, codes.shape, layout.order, alive, database.n_bits, planes)
+        layout.stale[groups] = False
 
 
 def _n_blocks(n: int, words: int) -> int:

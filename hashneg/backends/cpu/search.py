@@ -26,8 +26,8 @@ def prepare(database: Database) -> None:
 
 
 def write(database: Database, rows: np.ndarray) -> None:
-    """Bring the layout up to date after `rows` changed or were added."""
-    layouts.refresh(database.layout, database, rows)
+    """Note in the layout that `rows` changed or were added."""
+    layouts.mark(database.layout, database, rows)
 
 
 def topk(
@@ -124,8 +124,11 @@ def _select(
 
 
 def _layout(database: Database) -> Layout:
-    """The layout that `prepare` made; another backend's is of no use here."""
-    return database.layout if isinstance(database.layout, Layout) else layouts.build(database)
+    """The layout that `prepare` made, up to date; another backend's is of no use here."""
+    if not isinstance(database.layout, Layout):
+        return layouts.build(database)
+    layouts.refresh(database.layout, database)
+    return database.layout
 
 
 def _shares(n: int, wanted: int) -> list[slice]:
