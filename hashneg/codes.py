@@ -131,8 +131,10 @@ class Codes:
     def to_packbits(self, bitorder: str = "little") -> Any:
         """The packed bytes, uint8 (n, ceil(n_bits/8)), as `numpy.packbits` with this `bitorder` gives them."""
         checks.choice(bitorder, "bitorder", ["little", "big"])
-        host = self._host.copy() if bitorder == "little" else _BIT_REVERSED[self._host]
-        return arrays.exporter(self.data)(host)
+        with arrays.current_stream(self.data):
+            reversed_of = cuda_arrays.beside(_BIT_REVERSED, self._host)
+            host = self._host.copy() if bitorder == "little" else reversed_of[self._host]
+            return arrays.exporter(self.data)(host)
 
     @classmethod
     def from_signs(cls, x: Any) -> Codes:
@@ -177,12 +179,18 @@ class Codes:
 
     def to_signs(self) -> Any:
         """The bits as int8 (n, n_bits) of +1 and -1."""
-        bits = np.unpackbits(self._host, axis=1, count=self.n_bits, bitorder="little")
-        return arrays.exporter(self.data)(bits.view(np.int8) * np.int8(2) - np.int8(1))
+        with arrays.current_stream(self.data):
+            if isinstance(self._host, np.ndarray):
+                bits = np.unpackbits(self._host, axis=1, count=self.n_bits, bitorder="little")
+            else:
+                places = cuda_arrays.upload(np.arange(8, dtype=np.uint8))
+                bits = (self._host[:, :, None] >> places & np.uint8(1)).reshape(len(self), -1)[:, : self.n_bits]
+            return arrays.exporter(self.data)(bits.view(np.int8) * np.int8(2) - np.int8(1))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the codes as a safetensors file; the file is whole or absent."""
-        files.save_tensors(path, "codes", {"codes": self._host}, {"n_bits": self.n_bits})
+        """Write the codes as a safetensors file, from a device by way of the host; the file is whole or absent."""
+        with arrays.current_stream(self.data):
+            files.save_tensors(path, "codes", {"codes": cuda_arrays.download(self._host)}, {"n_bits": self.n_bits})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Codes:
@@ -205,9 +213,15 @@ class Codes:
 
     def __getitem__(self, key: Any) -> Codes:
         """The codes of some rows: a slice, a vector of ids or bools; an integer gives Codes of length 1."""
+        with arrays.current_stream(self.data):
+            return self._rows(key)
+
+    def _rows(self, key: Any) -> Codes:
+        rows: Any = key
         if isinstance(key, list):
-            key = np.asarray(key, dtype=None if key else np.int64)
-        rows: Any = key if isinstance(key, slice) or arrays.framework_of(key) is None else arrays.to_numpy(key, "key")
+            rows = cuda_arrays.beside(np.asarray(key, dtype=None if key else np.int64), self._host)
+        elif not isinstance(key, slice) and arrays.framework_of(key) is not None:
+            rows = arrays.beside(key, "key", self.data)
         if isinstance(rows, np.ndarray) and rows.ndim == 0 and rows.dtype.kind in "iu":
             rows = int(rows)
         if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
@@ -217,7 +231,7 @@ class Codes:
             row %= len(self)
             rows = slice(row, row + 1)
         elif not isinstance(rows, slice) and (
-            not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind not in "iub"
+            not isinstance(rows, type(self._host)) or rows.ndim != 1 or rows.dtype.kind not in "iub"
         ):
             raise TypeError(
                 "Codes are indexed by rows: an integer, a slice, or a vector of integers or bools; "

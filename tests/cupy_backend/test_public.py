@@ -37,11 +37,24 @@ def test_raw_bytes_and_sequences(gpu):
     assert_topk(tuple(part.get() for part in found), expected)
 
 
-def test_codes_on_the_device(gpu):
+def test_codes_on_the_device(gpu, tmp_path):
     raw = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
     codes = hn.Codes(gpu.cp.asarray(raw), 24)
     assert len(codes) == 40
     np.testing.assert_array_equal(codes[3:7].data.get(), raw[3:7])
+    here = hn.Codes(raw, 24)
+    for key in (np.array([3, 0, 3]), np.arange(40) % 7 == 2, [5, -1]):
+        moved_key = gpu.cp.asarray(key) if isinstance(key, np.ndarray) else key
+        np.testing.assert_array_equal(codes[moved_key].data.get(), here[key].data)
+    np.testing.assert_array_equal(codes[-1].data.get(), raw[-1:])
+    np.testing.assert_array_equal(codes.to_packbits("big").get(), here.to_packbits("big"))
+    odd = np.random.default_rng(1).standard_normal((9, 21))
+    np.testing.assert_array_equal(hn.Codes(gpu.cp.asarray(hn.Codes.from_signs(odd).data), 21).to_signs().get(),
+                                  np.where(odd >= 0, 1, -1))  # fmt: skip
+    codes.save(tmp_path / "codes.safetensors")
+    np.testing.assert_array_equal(hn.Codes.load(tmp_path / "codes.safetensors").data, raw)
+    with pytest.raises(RuntimeError, match=r"key is a numpy array .* share one device"):
+        codes[np.array([1])]
     with pytest.raises(ValueError, match="bits set beyond n_bits=20"):
         hn.Codes(gpu.cp.asarray(raw), 20)
 
