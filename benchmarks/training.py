@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from benchmarks import training_page
+from benchmarks.data import labelled_fashion_mnist
 from benchmarks.report import Report
 from benchmarks.runs import Runs
 from benchmarks.setup import Setup, say, use_threads
@@ -37,6 +38,8 @@ def run(setup: Setup, options: argparse.Namespace) -> Report:
     runs = Runs(options.results / "training.jsonl")
     plan = planned(setup.size)
     wanted = [setting for setting in plan if options.task in (None, setting["task"])]
+    if any(setting["task"] == "image" for setting in wanted) and labelled_fashion_mnist("train") is None:
+        wanted = [setting for setting in wanted if setting["task"] != "image"]
     if find_spec("torch") is None:
         say("no run is made: torch is not installed (python -m pip install -e '.[bench]')")
     else:

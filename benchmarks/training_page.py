@@ -117,24 +117,19 @@ def _claims(runs: Runs, planned: Sequence[Setting]) -> Iterator[str]:
 
 
 def _draw(figure: Any, runs: Runs, planned: Sequence[Setting]) -> None:
-    """A row of panels for each task, over the scored runs."""
-    scored = [(task, method) for task, method in _rows(planned) if task["epochs"] > 1]
-    tasks = [task for i, (task, _) in enumerate(scored) if task not in [other for other, _ in scored[:i]]]
+    """A row of panels for each task, over the runs that have scores."""
+    rows = [(task, method) for task, method in _rows(planned) if task["epochs"] > 1]
+    tasks = [task for task, method in rows if method == rows[0][1]]
+    methods = list(dict.fromkeys(method for _, method in rows))
     figure.set_size_inches(17, 4.6 * len(tasks) + 1)
-    methods = list(dict.fromkeys(method for _, method in scored))
     for task, panels in zip(tasks, figure.subplots(len(tasks), len(_PANELS), squeeze=False), strict=True):
         for axes, (value, title) in zip(panels, _PANELS, strict=True):
-            for number, method in enumerate(methods):
-                if value in ("overlap", "staleness"):
-                    _lines_by_epoch(axes, value, _mined(runs, planned, task, method), method, number)
-                else:
-                    of_row = runs.summary(planned, value, **task, method=method)
-                    times = 100 if value == "share" else 1
-                    points = [times * v for v in of_row.values]
-                    axes.plot(points, [number] * len(points), "o", color=_colour(method), alpha=0.6)
-                    if points:
-                        axes.plot([sum(points) / len(points)], [number], "|", color=_colour(method), ms=16, mew=2)
             by_epoch = value in ("overlap", "staleness")
+            for number, method in enumerate(methods):
+                if by_epoch:
+                    _line(axes, value, _mined(runs, planned, task, method), method)
+                else:
+                    _dots(axes, runs.summary(planned, value, **task, method=method), value, method, number)
             if not by_epoch:
                 axes.set_yticks(range(len(methods)), methods if value == "R@1" else [""] * len(methods))
                 axes.set_ylim(len(methods) - 0.5, -0.5)
@@ -142,7 +137,15 @@ def _draw(figure: Any, runs: Runs, planned: Sequence[Setting]) -> None:
     report.legend(figure)
 
 
-def _lines_by_epoch(axes: Any, value: str, mined: list[list[dict[str, float]]], method: str, number: int) -> None:
+def _dots(axes: Any, of_row: Summary, value: str, method: str, number: int) -> None:
+    """A dot for each run, and a stroke at their mean."""
+    times = 100 if value == "share" else 1
+    colour = _colour(method)
+    axes.plot([times * point for point in of_row.values], [number] * len(of_row.values), "o", color=colour, alpha=0.6)
+    axes.plot([times * of_row.mean], [number], "|", color=colour, ms=16, mew=2)
+
+
+def _line(axes: Any, value: str, mined: list[list[dict[str, float]]], method: str) -> None:
     """The mean over the runs of a row; full is left out, which is 1 and 0 by construction."""
     if not mined or not mined[0] or method == "full":
         return

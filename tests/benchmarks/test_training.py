@@ -7,11 +7,8 @@ import pytest
 from helpers.requirements import need
 
 import hashneg as hn
-
-need("torch")
-
-from benchmarks import training, training_data, training_methods, training_page, training_run  # noqa: E402
-from benchmarks.runs import Runs  # noqa: E402
+from benchmarks import training, training_data, training_methods, training_page
+from benchmarks.runs import Runs
 
 N, DIM = 300, 32
 SETTING = {"task": "made up", "seed": 0, "pairs": 140, "test": 40, "epochs": 4}
@@ -69,6 +66,9 @@ def test_more_bits_come_nearer_to_exact_cosine(views):
 
 @pytest.mark.parametrize("name", ["batch-hard", "full", "hashneg 256 live"])
 def test_a_run_depends_on_its_setting_alone(name):
+    need("torch")
+    from benchmarks import training_run
+
     first, second = (training_run.train({**SETTING, "method": name}) for _ in range(2))
     assert all(first[value] == second[value] for value in WITHOUT_TIMES)
     other = training_run.train({**SETTING, "method": name, "seed": 1})
@@ -81,14 +81,16 @@ def test_a_run_depends_on_its_setting_alone(name):
 
 
 def test_full_mining_is_exact_and_fresh():
+    need("torch")
+    from benchmarks import training_run
+
     mined = training_run.train({**SETTING, "method": "full"})["mined"]
     assert [entry["overlap"] for entry in mined] == [1.0, 1.0]
     assert [entry["staleness"] for entry in mined] == [0.0, 0.0]
 
 
 def test_the_hardest_negatives_are_kept_and_the_positive_too():
-    import torch
-
+    torch = need("torch")
     from benchmarks.training_model import hardest_negatives
 
     cosines = torch.rand(9, 9, generator=torch.Generator().manual_seed(0))
@@ -102,6 +104,7 @@ def test_the_hardest_negatives_are_kept_and_the_positive_too():
 
 
 def test_scores_count_ranks():
+    need("torch")
     from benchmarks.training_model import scores
 
     right = np.eye(4, dtype=np.float32)
@@ -141,6 +144,13 @@ def test_the_page_tells_what_is_complete(tmp_path):
     assert len(report.rows) == len(planned) - 2 + sum(
         s["method"] not in ("random", "batch-hard") for s in planned[:-2]
     )  # a line for each run, and for each time it mined
+    need("matplotlib")
+    from matplotlib.figure import Figure
+
+    report.draw(figure := Figure())
+    places = {label.get_text(): place for place, label in enumerate(figure.axes[0].get_yticklabels())}
+    drawn = {line.get_ydata()[0]: line for line in figure.axes[0].lines if line.get_marker() == "o"}
+    assert list(drawn[places["full"]].get_xdata()) == [0.5, 0.6, 0.7]
     assert any("hashneg 512 epoch, R@1: -0.0500 against full (spread 0.1000)" in note for note in report.notes)
 
 
