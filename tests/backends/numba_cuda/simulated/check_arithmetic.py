@@ -109,6 +109,31 @@ def test_mining_gives_what_the_oracle_gives(monkeypatch):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_exact_search_gives_what_the_oracle_gives(similarity):
+    x = RNG.standard_normal((9, 8)).astype(np.float32)
+    found, expected = (
+        hn.exact_topk(x[:4], x, 3, similarity=similarity, query_ids=range(4), backend=backend)
+        for backend in ("numba_cuda", "reference")
+    )
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_gives_what_the_oracle_gives(monkeypatch):
+    """Updated, refreshed and mined, with ids that come twice and rows that were never written."""
+    x, ids, tables = RNG.standard_normal((20, 8)).astype(np.float32), np.array([3, 9, 3, 17]), []
+    for backend in ("numba_cuda", "reference"):
+        monkeypatch.setenv("HASHNEG_BACKEND", backend)
+        table = hn.CodeTable(20, hn.BinaryQuantizer(12).fit(x), labels=np.arange(20) // 2)
+        table.update(ids, x[ids])
+        table.refresh(x, chunks=2)
+        tables.append((table.mine(range(12), 4), table.state_dict()["codes"]))
+    np.testing.assert_array_equal(tables[0][0].distances, tables[1][0].distances)
+    np.testing.assert_array_equal(tables[0][0].indices, tables[1][0].indices)
+    np.testing.assert_array_equal(tables[0][1], tables[1][1])
+
+
 FAULTS = {
     "a bit that is 1 above zero only": ("pack_signs", ">= 0:", "> 0:"),
     "a missing barrier": ("transform", "    cuda.syncthreads()\n            for pair", "    for pair"),
