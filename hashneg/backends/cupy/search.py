@@ -225,7 +225,8 @@ def _layout(database: Database) -> Layout:
 
 def _layout_of(database: Database) -> Layout:
     kind, codes = layout_kind(), database.codes
-    with device.memory("a database", len(codes), kind.row_bytes(database.n_bits)):
+    sorted_bytes = 0 if database.clustering is None else codes.shape[1] + 8  # of a row: a copy in the order of blocks
+    with device.memory("a database", len(codes), kind.row_bytes(database.n_bits) + sorted_bytes):
         alive = None if database.alive is None else device.on_device(database.alive, "uint8")
         if database.clustering is None or not len(codes):
             return kind.of(codes, database.n_bits, alive)
