@@ -198,11 +198,20 @@ def test_progress_and_report(backend):
     assert seen[-1] == (500, 500)
     report = mined.report
     assert set(report.seconds) == {"fit", "encode", "index", "search", "rerank", "filter"}
+    assert min(report.seconds.values()) >= 0
     assert report.negatives.count == 1500
     assert report.negatives.mean == pytest.approx(mined.scores.mean(), abs=1e-6)
     assert report.negatives.quantiles[0.5] == pytest.approx(np.median(mined.scores), abs=1e-6)
     assert report.negatives.quantiles[1.0] == mined.scores.max()
     assert "anchors short of k" in str(report)
+
+
+def test_nothing_is_printed_unless_it_was_asked_for(capfd):
+    mined = hn.mine_hard_negatives(embeddings(), k=3)
+    hn.hamming_topk(mined.indices.astype(np.uint8), mined.indices.astype(np.uint8), 2)
+    hn.hamming_range(mined.indices.astype(np.uint8), mined.indices.astype(np.uint8), 2)
+    hn.exact_topk(embeddings(), embeddings(), 2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_score_functions_see_each_pair_once_and_no_padding(backend):

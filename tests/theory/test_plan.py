@@ -145,7 +145,7 @@ def test_wrong_arguments_are_named():
     x = nested(100)
     for error, message, options in (
         (ValueError, "too few to show the 200 nearest", {"k": 200}),
-        (ValueError, "n=2000 is more than k=10 times", {"n": 2000}),
+        (ValueError, "n=2001 is more than k=10 times the 100 rows of sample; give at least 201 rows", {"n": 2001}),
         (ValueError, "n must be at least 100", {"n": 50}),
         (ValueError, "target_overlap must be at most 1", {"target_overlap": 90}),
         (ValueError, "max_bytes must be at least 0", {"max_bytes": -1}),
