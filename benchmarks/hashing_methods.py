@@ -13,7 +13,7 @@ METHODS = (*FITTED, "bi-half", "CIBHash-style", "NSH")
 _EPOCHS = 3
 _LEARNING_RATE = 1e-2
 _TEMPERATURE = 0.3  # of the contrast of codes
-_NSH = {"m": 4, "temperature": 0.4, "sort_temperature": 0.3, "quantization": 0.1}
+_NSH = {"m": 2, "temperature": 0.4, "sort_temperature": 0.3, "quantization": 3.0}
 
 
 def quantizer(method: str, n_bits: int, embedded: Embedded, seed: int) -> hn.BinaryQuantizer:
