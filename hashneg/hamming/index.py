@@ -338,9 +338,7 @@ class HammingIndex(Rescored):
 
     def _write(self, database: Database, rows: np.ndarray) -> None:
         if self._on_device:
-            database.layout = (
-                None  # made anew by the next search: a step of training updates more often than it searches
-            )
+            database.layout = None  # made anew by the next search: training updates more often than it searches
         else:
             implementation("write", self._backend)(database, rows)
 
