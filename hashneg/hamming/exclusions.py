@@ -63,8 +63,8 @@ def _check_device(values: Any, name: str, like: Any) -> None:
         own, other = (x.__dlpack_device__()[1] if hasattr(x, "__dlpack_device__") else 0 for x in (values, like))
         if own != other:
             raise RuntimeError(
-                f"{name} is a {arrays.describe(values)}, but the queries lie on CUDA device {int(other)}; all arrays of "
-                "a call share one device"
+                f"{name} is a {arrays.describe(values)}, but the queries lie on CUDA device {int(other)}; all arrays "
+                "of a call share one device"
             )
 
 

@@ -220,7 +220,8 @@ def range_search(database: Database, queries: Any, search: Search, threads: int,
 
 
 def _layout(database: Database) -> Layout:
-    return _layout_of(database) if database.layout is None else database.layout
+    """The layout of the database, made here unless `prepare` did: another backend's is of no use."""
+    return database.layout if isinstance(database.layout, Layout) else _layout_of(database)
 
 
 def _layout_of(database: Database) -> Layout:
