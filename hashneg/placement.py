@@ -15,6 +15,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 def place_of(x: Any) -> Any:
     """A small array of the framework and device of `x`, to be like instead of it; NumPy's for any array of the host."""
+    if arrays.framework_of(x) is None:
+        raise TypeError(f"where arrays lie is told by an array that lies there, got {arrays.describe(x)}")
     if not arrays.is_on_device(x):
         return np.empty(1, np.uint8)
     arrays.to_plain(x, "like")  # refuses a device that nothing runs on

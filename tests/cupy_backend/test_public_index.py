@@ -75,6 +75,13 @@ def test_it_is_laid_out_once_and_searched_often(gpu, monkeypatch):
     assert slicings == [1]
 
 
+def test_an_index_that_another_backend_prepared(gpu):
+    codes = codes_of(40, 0)
+    index = hn.HammingIndex(moved(gpu, codes))
+    index._database.layout = object()
+    assert_alike(gpu, index, hn.HammingIndex(codes))
+
+
 def test_files_pickles_and_moves(gpu, tmp_path):
     codes = codes_of(30, 0)
     here, there = hn.HammingIndex(codes, np.arange(30)), None
@@ -125,6 +132,9 @@ def test_errors_leave_the_index_as_it_was(gpu):
         there.update(gpu.cp.asarray(np.array([1, 12])), moved(gpu, codes[:2]))
     with pytest.raises(ValueError, match="codes are clustered on the host; make the index there"):
         hn.HammingIndex(moved(gpu, codes), order="clustered")
+    for somewhere in ("cuda", None):
+        with pytest.raises(TypeError, match="where arrays lie is told by an array"):
+            here.moved_to(somewhere)
     assert_alike(gpu, there, here)
 
 
