@@ -42,7 +42,7 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
     made = {name: getattr(negatives_tasks, name)(limit[name]) for name in limit}
     tasks = {name: task for name, task in made.items() if task is not None}
     batch_size = setup.choose(tiny=64, quick=_BATCH_SIZE)
-    plan = planned(setup, {name: len(task.train) for name, task in tasks.items()}, batch_size)
+    plan = planned(setup, {name: _facts(task) for name, task in tasks.items()}, batch_size)
     runs = Runs(options.results / "negatives.jsonl")
 
     def perform(setting: Setting) -> dict[str, float]:
@@ -60,7 +60,12 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
     return summarize(runs, plan)
 
 
-def planned(setup: Setup, items: dict[str, int], batch_size: int) -> list[Setting]:
+def _facts(task: Any) -> dict[str, Any]:
+    """What a run depends on and the task decides."""
+    return {"items": len(task.train), "temperature": task.temperature, "learning_rate": task.learning_rate}
+
+
+def planned(setup: Setup, tasks: dict[str, dict[str, Any]], batch_size: int) -> list[Setting]:
     """All runs: the first seed of every row on every task, then the others."""
     seeds, methods = setup.choose(tiny=1, default=3), setup.choose(tiny=("InfoNCE", "UnReMix"), quick=METHODS)
     steps = setup.choose(
@@ -68,13 +73,13 @@ def planned(setup: Setup, items: dict[str, int], batch_size: int) -> list[Settin
         default={"images": 250, "functions": 500},
     )  # fmt: skip
     return [
-        {"task": task, "method": method, "batches": batches, "seed": seed, "steps": steps[task], "items": items[task],
-         "batch_size": batch_size}
+        {"task": task, "method": method, "batches": batches, "seed": seed, "steps": steps[task],
+         "batch_size": batch_size, **facts}
         for seed in range(seeds)
         for method in methods
         if seed == 0 or method in _REPEATED
         for batches in _BATCHES
-        for task in items
+        for task, facts in tasks.items()
     ]  # fmt: skip
 
 
@@ -97,7 +102,7 @@ def summarize(runs: Runs, plan: list[Setting]) -> report.Report:
         one = values["linear"]
         table.append([
             task, batches, method, *(values[name].text() for name in _MEASURES), f"{cost:.2f}",
-            f"{values['same_label'].mean:.1%}", f"{len(one.values)} of {one.wanted}",
+            f"{values['same_label'].mean:.1%}" if one.values else "-", f"{len(one.values)} of {one.wanted}",
         ])  # fmt: skip
     title = "Accuracy of self-supervised features on test items: mean, ± standard deviation over seeds"
     return report.Report(title, rows, table, lambda figure: _draw(figure, runs, plan), list(_notes(runs, plan, rows)))

@@ -130,7 +130,7 @@ def functions(limit: int | None = None) -> Functions:
         items[row, : len(numbers)] = torch.tensor(numbers)
     labels = torch.tensor([names.index(module) for module, _ in found])
     test = torch.from_numpy(np.arange(len(found)) % 5 == 0)
-    return Functions(items[~test], items[test], labels[~test], labels[test], temperature=0.5, learning_rate=5e-3)
+    return Functions(items[~test], items[test], labels[~test], labels[test], temperature=0.2, learning_rate=5e-3)
 
 
 def _functions(root: Path) -> Iterator[tuple[str, list[str]]]:

@@ -40,7 +40,7 @@ def test_the_plan_begins_with_one_seed_of_every_row():
     from benchmarks.negatives import planned
     from benchmarks.setup import Setup
 
-    plan = planned(Setup(), {"images": 10, "functions": 20}, 8)
+    plan = planned(Setup(), {"images": {"items": 10}, "functions": {"items": 20}}, 8)
     rows = [tuple(run[name] for name in ("task", "method", "batches")) for run in plan]
     first = [row for row, run in zip(rows, plan, strict=True) if run["seed"] == 0]
     assert len(plan) == 56
@@ -116,7 +116,7 @@ def test_the_table_says_which_rows_are_complete(tmp_path):
     from benchmarks.runs import Runs
     from benchmarks.setup import Setup
 
-    plan = planned(Setup(), {"functions": 20}, 8)
+    plan = planned(Setup(), {"functions": {"items": 20}}, 8)
     runs = Runs(tmp_path / "runs.jsonl")
     done = {("InfoNCE", 0): 0.5, ("InfoNCE", 1): 0.7, ("UnReMix", 0): 0.6, ("UnReMix", 1): 0.7, ("UnReMix", 2): 0.9}
     for setting in plan:
