@@ -232,7 +232,9 @@ class BinaryQuantizer:
 
     def fit_encode(self, x: Any) -> Codes:
         """`fit`, then `encode` the same rows."""
-        return self.fit(x).encode(x)
+        with arrays.current_stream(x):
+            rows = embeddings(x, "x")  # once, so that values of a device are checked once
+            return Codes._of(self.fit(rows).encode(rows).host, self.n_bits, x)
 
     def project(self, x: Any) -> Any:
         """z = R x - c, before the sign.

@@ -56,9 +56,12 @@ def test_values_that_are_not_finite_are_refused(gpu, monkeypatch, values):
     reads.clear()
     hn.exact_topk(good, good, 1, query_ids=range(150), exclude=gpu.cp.asarray(np.full((150, 2), -1)))
     assert len(reads) == 1, "one flag comes back to the host"
+    codes = quantizer.fit_encode(good)
+    assert isinstance(codes.data, gpu.cp.ndarray)
+    assert len(reads) == 2
     monkeypatch.setenv("HASHNEG_CHECK", "0")
     quantizer.encode(bad)
-    assert len(reads) == 1
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
