@@ -97,7 +97,7 @@ class Rescored:
         >>> quantizer = hn.BinaryQuantizer(64)
         >>> index = hn.HammingIndex(quantizer.fit_encode(x))
         >>> index.keep_rabitq(quantizer, hn.theory.rabitq_rows(quantizer, x))
-        >>> index.scored_topk(x[:1], 2).scores.round(2).tolist()  # of itself, and of another
+        >>> index.scored_topk(x[:1], 2).scores.astype(float).round(2).tolist()  # of itself, and of another
         [[1.0, 0.43]]
         """
         from hashneg import theory  # which imports this package
