@@ -43,17 +43,19 @@ def test_the_plan_begins_with_one_seed_of_every_row():
     plan = planned(Setup(), {"images": {"items": 10}, "functions": {"items": 20}}, 8)
     rows = [tuple(run[name] for name in ("task", "method", "batches")) for run in plan]
     first = [row for row, run in zip(rows, plan, strict=True) if run["seed"] == 0]
-    assert len(plan) == 56
-    assert len(set(first)) == len(first) == 32
+    assert len(plan) == 62
+    assert len(set(first)) == len(first) == 34
     assert rows[: len(first)] == first
-    assert {row[1] for row in rows[len(first) :]} == {"InfoNCE", "HCL", "UnReMix"}
+    assert {row[1] for row in rows[len(first) :]} == {"InfoNCE", "InfoNCE, as long as UnReMix", "HCL", "UnReMix"}
+    steps = {run["method"]: run["steps"] for run in plan if run["task"] == "functions"}
+    assert steps["InfoNCE, as long as UnReMix"] == 1.4 * steps["InfoNCE"] == 1.4 * steps["UnReMix"]
 
 
 def test_every_method_trains_by_its_seed_and_mined_batches_hold_neighbours():
     from benchmarks import negatives
     from benchmarks.negatives_training import LOSSES, judge, train
 
-    assert tuple(LOSSES) == negatives.METHODS
+    assert tuple(LOSSES) == tuple(dict.fromkeys(map(negatives._loss_of, negatives.METHODS)))
     task = groups()
     weights = {}
     for method in LOSSES:
