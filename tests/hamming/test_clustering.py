@@ -34,6 +34,18 @@ def test_every_row_has_one_place_within_the_radius_of_its_block(n, n_bits):
         assert away[b * BLOCK_ROWS : (b + 1) * BLOCK_ROWS].max() == radius
 
 
+def test_the_center_of_a_block_is_the_majority_of_its_bits():
+    """Bits that nearly all rows have: sums of bytes overflow where too many rows are summed at once."""
+    bits = np.random.default_rng(0).random((2 * BLOCK_ROWS + 9, 21)) < 0.97
+    bits[:, 4] = True
+    codes = np.packbits(bits, axis=1, bitorder="little")
+    found = cluster(codes, 21)
+    for b, center in enumerate(found.centers):
+        rows = bits[found.order[b * BLOCK_ROWS : (b + 1) * BLOCK_ROWS]]
+        expected = np.packbits(2 * rows.sum(axis=0) >= len(rows), bitorder="little")
+        np.testing.assert_array_equal(center, expected)
+
+
 def test_rows_far_from_everything_do_not_widen_all_blocks():
     """One row in twenty is random; put where bisection leaves it, it would give nearly every block its radius."""
     rng = np.random.default_rng(0)

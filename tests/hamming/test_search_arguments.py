@@ -46,6 +46,16 @@ def test_frameworks_go_in_and_come_out(backend, framework):
     np.testing.assert_array_equal(again.indices, hn.hamming_topk(Q, X, 30, allow=allow).indices)
 
 
+def test_a_mask_may_be_a_view_of_any_strides(backend):
+    rng = np.random.default_rng(1)
+    shared, each = rng.random(30) < 0.5, rng.random((4, 30)) < 0.5
+    for mask in (shared[::-1], each[:, ::-1], each[::-1], np.repeat(shared, 3)[::3], np.asfortranarray(each)):
+        found = hn.hamming_topk(Q, X, 30, allow=mask)
+        np.testing.assert_array_equal(found.indices, hn.hamming_topk(Q, X, 30, allow=mask.copy()).indices)
+        for i, row in enumerate(np.broadcast_to(mask, (4, 30))):
+            assert sorted(found.indices[i, : row.sum()]) == np.flatnonzero(row).tolist()
+
+
 def test_range_comes_out_in_the_framework_of_the_queries(backend, framework):
     plain = hn.hamming_range(Q, X, 8)
     found = hn.hamming_range(hn.Codes(framework.array(Q.data), 20), X, 8)

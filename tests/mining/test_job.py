@@ -156,6 +156,14 @@ def test_a_corpus_beyond_float32_is_scored_in_float64(backend):
     np.testing.assert_allclose(large.scores, plain.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_rows_whose_squares_overflow_are_scored_as_others(backend, scale):
+    anchors, corpus = embeddings().astype(np.float64), embeddings(200, seed=1).astype(np.float64)
+    plain = hn.mine_hard_negatives(anchors, corpus, k=5)
+    extreme = hn.mine_hard_negatives(anchors * scale, corpus * scale, k=5)
+    np.testing.assert_allclose(extreme.scores, plain.scores, atol=1e-6)
+
+
 def test_a_corpus_in_several_parts_is_one_corpus(backend):
     x, corpus = embeddings(), embeddings(800, seed=1)
     parts = [corpus[:1], corpus[1:500], corpus[500:500], corpus[500:]]

@@ -39,7 +39,7 @@ _MINING = ["mining/test_six_steps.py", "mining/test_mining_arguments.py", "minin
 _STRATEGIES = ["mining/test_random_strategy.py", "mining/test_weighted_strategies.py"]
 #: The tests that guard a file, those that fail soonest first; the longest prefix counts.
 TESTS = {
-    "quantize/": [*_QUANTIZE, "quantize/test_bits.py"],
+    "quantize/": [*_QUANTIZE, "quantize/test_given.py", "quantize/test_bits.py"],
     "quantize/given": ["quantize/test_given.py"],
     "hamming/index": [*_INDEX, "hamming/test_rescored.py"],
     "hamming/clustering": ["hamming/test_clustering.py", *_INDEX],
@@ -49,14 +49,20 @@ TESTS = {
     "hamming/merge": ["hamming/test_merge.py"],
     "hamming/": ["hamming/test_search_arguments.py", "hamming/test_distances.py", "hamming/test_topk.py"],
     "mining/": [*_MINING, *_STRATEGIES, "mining/test_mining_pitfalls.py", "mining/test_backend.py"],
-    "mining/scor": ["mining/test_rabitq_rerank.py", *_MINING],
+    "mining/scor": ["mining/test_rabitq_rerank.py", *_MINING, "mining/test_backend.py"],
     "mining/job": [*_MINING, *_STRATEGIES, "mining/test_rabitq_rerank.py", "mining/test_mining_pitfalls.py"],
-    "theory/": ["theory/test_formulas.py", "theory/test_rabitq.py", "theory/test_laws.py", "theory/test_chance.py"],
-    "theory/rabitq": ["theory/test_rabitq.py", "hamming/test_rescored.py"],
+    "theory/": [
+        "theory/test_by_hand.py",
+        "theory/test_formulas.py",
+        "theory/test_rabitq.py",
+        "theory/test_laws.py",
+        "theory/test_chance.py",
+    ],
+    "theory/rabitq": ["theory/test_by_hand.py", "theory/test_rabitq.py", "hamming/test_rescored.py"],
     "theory/planning": ["theory/test_plan.py"],
     "theory/neighbourhood": ["theory/test_plan.py"],
     "theory/calibration": ["theory/test_plan.py"],
-    "theory/overlap": ["theory/test_plan.py", "theory/test_laws.py"],
+    "theory/overlap": ["theory/test_by_hand.py", "theory/test_plan.py", "theory/test_laws.py"],
 }
 
 
@@ -122,13 +128,24 @@ def passes(root: Path, tests: list[str]) -> tuple[bool, float]:
             import pytest
 
             options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", FASTER]
-            imported = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # before pytest could rewrite it
-            code = int(pytest.main([*options, *imported, *tests]))
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # imported before pytest could rewrite it
+            code = int(pytest.main([*options, f"--hypothesis-profile={_quick_to_fail()}", *tests]))
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return status == 0, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _quick_to_fail() -> str:
+    """A profile of hypothesis like that of the tests, which does not look for the smallest example that fails."""
+    from hypothesis import HealthCheck, Phase, settings
+
+    settings.register_profile(
+        "mutants", derandomize=True, deadline=None, max_examples=40, suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
+    )  # fmt: skip
+    return "mutants"
 
 
 def prepare(root: Path) -> None:
