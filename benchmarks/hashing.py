@@ -104,8 +104,8 @@ class Experiment:
             f"mAP@{min(K, n)}: {queries:,} queries against {n:,} images; an image is relevant if its class is the "
             "query's. Of each query, the mean of the precision at the ranks of the relevant images found; a query "
             "that finds none counts 0. Equal distances are ordered by index.",
-            f"All rows of a seed have one frozen encoder: three convolutions, 128 dimensions, {self.epochs} epoch(s) "
-            "of NT-Xent. Every method is a linear map of its embeddings with a threshold for each bit.",
+            "All rows of a seed have one frozen encoder: three convolutions, 128 dimensions, NT-Xent (epochs: "
+            f"{self.epochs}). Every method is a linear map of its embeddings with a threshold for each bit.",
         ]
 
 
@@ -132,7 +132,7 @@ def cost_of_nsh(batch: int, m: int, dim: int = 128, n_bits: int = 64) -> str:
     seconds, peak = peak_of(step)
     return (
         f"The loss of NSH for a batch of {batch}, {dim} dimensions, {n_bits} bits and m = {m} took {seconds:.2f} CPU "
-        f"seconds forward and backward on {torch.get_num_threads()} thread(s), and {peak / 1e6:.0f} MB."
+        f"seconds forward and backward (threads: {torch.get_num_threads()}), and {peak / 1e6:.0f} MB."
     )
 
 
@@ -149,8 +149,7 @@ def tabulate(runs: Runs, planned: Sequence[Setting], notes: Sequence[str]) -> re
     for method, found in cells.items():
         counts = sorted({len(cell.values) for cell in found})
         whole = " of ".join(map(str, (counts[0], found[0].wanted)))
-        texts = ["", *([""] * (len(bits) - 2)), found[0].text()] if method == FLOAT else [x.text() for x in found]
-        table.append([method, *texts[-len(bits) :], whole])
+        table.append([method, *(cell.text() for cell in found), whole])
     complete = all(cell.complete for found in cells.values() for cell in found)
     first = "Mean and standard deviation over the seeds" + ("." if complete else "; some rows lack seeds.")
 

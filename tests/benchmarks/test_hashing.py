@@ -79,7 +79,7 @@ def test_the_table_says_what_is_missing(tmp_path: Path):
         ["method", "16 bits", "32 bits", "seeds"],
         ["LSH", "0.660", "0.820", "1 of 2"],
         ["NSH", "0.710 ± 0.071", "0.870 ± 0.071", "2 of 2"],
-        [hashing.FLOAT, "", "0.500", "1 of 2"],
+        [hashing.FLOAT, "0.500", "0.500", "1 of 2"],
     ]
     assert "some rows lack seeds" in found.notes[0]
     assert len(found.rows) == 7
