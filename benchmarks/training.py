@@ -21,7 +21,10 @@ from benchmarks.setup import Setup, say, use_threads
 from benchmarks.training_methods import METHODS
 
 TASKS = ("text", "image")
-REPEATED = ("random", "batch-hard", "full", "hashneg 512 epoch", "hashneg 512 live")  # with three seeds
+REPEATED = (  # with three seeds
+    "random", "batch-hard", "full", "hashneg 512 epoch", "hashneg 512 live", "incremental", "hashneg 1024 epoch",
+    "hashneg 1024 live",
+)  # fmt: skip
 COSTED = ("full", "hashneg 256 epoch", "hashneg 512 epoch", "hashneg 256 live", "hashneg 512 live")
 SIZES = {  # task: pairs, held-out pairs, epochs
     "tiny": {"made up": (140, 40, 5)},

@@ -99,14 +99,11 @@ def _claims(runs: Runs, planned: Sequence[Setting]) -> Iterator[str]:
             return runs.summary(planned, value, **task, method=method)
 
         if task["epochs"] > 1:
-            scores = {name: of("R@1", name) for name in (method, "full", "random", "batch-hard")}
-            if all(len(score.values) > 1 for score in scores.values()):
-                own = scores.pop(method)
-                text = ", ".join(
-                    f"{own.mean - other.mean:+.4f} against {name} (spread {other.spread:.4f})"
-                    for name, other in scores.items()
-                )
-                yield f"{task['task']}, {method}, R@1: {text}."
+            own = of("R@1", method)
+            others = {name: of("R@1", name) for name in ("full", "random", "batch-hard")}
+            if all(score.complete and len(score.values) > 1 for score in (own, *others.values())):
+                text = ", ".join(f"{_difference(own, other)} against {name}" for name, other in others.items())
+                yield f"{task['task']}, {method}, R@1, difference by seed: {text}."
         elif of("mining", method).values and of("mining", "full").values:
             own, full = of("mining", method).mean, of("mining", "full").mean
             share = 100 * of("share", method).mean
@@ -114,6 +111,12 @@ def _claims(runs: Runs, planned: Sequence[Setting]) -> Iterator[str]:
                 f"{task['task']}, n = {task['pairs']:,}, {method}: mining takes {own:.2f} CPU s, {share:.1f} % of the "
                 f"epoch with it, and {100 * own / full:.1f} % of what full takes."
             )
+
+
+def _difference(own: Summary, other: Summary) -> str:
+    """The mean over seeds of own - other, with its standard deviation: seeds move all methods alike."""
+    by_seed = Summary(tuple(a - b for a, b in zip(own.values, other.values, strict=True)), own.wanted)
+    return f"{by_seed.mean:+.4f} ± {by_seed.spread:.4f}"
 
 
 def _draw(figure: Any, runs: Runs, planned: Sequence[Setting]) -> None:
