@@ -60,6 +60,12 @@ def test_it_predicts_for_a_corpus_of_which_it_sees_a_quarter():
     agrees(plan, x, tolerance=0.05)
 
 
+def test_duplicates_do_not_hide_who_competes_for_the_last_places():
+    """The nearest row is the query's double, which is always found: the first of the rivals comes later."""
+    x = np.repeat(nested(1500), 2, axis=0)
+    agrees(theory.plan(x, K, n_bits=(32,), rerank=(4,), n_queries=400, calibration=False), x)
+
+
 def test_it_looks_at_a_sample_of_the_far_rows_where_there_are_many(monkeypatch):
     from hashneg.theory import neighbourhood
 
@@ -90,6 +96,8 @@ def test_the_choice_is_the_cheapest_that_is_enough():
     enough = [row for row in plan.rows if row.overlap >= 0.8]
     assert plan.choice == min(enough, key=lambda row: (row.n_bits, row.rerank))
     assert f"{plan.choice.n_bits} bits with rerank={plan.choice.rerank} are enough" in str(plan)
+    exactly = theory.plan(x, K, target_overlap=plan.choice.overlap, target_recall=plan.choice.recall, **options)
+    assert exactly.choice == plan.choice
     both = theory.plan(x, K, target_overlap=0.8, target_recall=0.999, **options)
     assert both.choice.recall >= 0.999
     tight = theory.plan(x, K, max_bytes=2 * 1000 * 8, **options)
