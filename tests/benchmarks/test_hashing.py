@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from helpers.requirements import need
 
 from benchmarks import hashing
 from benchmarks.runs import Runs
+from benchmarks.setup import Setup
 
 ALL = ("LSH", "ITQ", "bi-half", "CIBHash-style", "NSH")
 
@@ -57,6 +59,20 @@ def experiment():
 
     (database, database_labels), (queries, query_labels) = patterns(256, 0), patterns(32, 1)
     return hashing.Experiment(Images(database, queries, database_labels, query_labels), epochs=1)
+
+
+def test_the_command_makes_missing_runs_only(experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from benchmarks import hashing_encoder
+
+    asked = []
+    monkeypatch.setattr(hashing_encoder, "fashion_mnist", lambda *about: asked.append(about) or experiment.images)
+    options = argparse.Namespace(validation=True, seeds=1, minutes=None, results=tmp_path)
+    first = hashing.run(Setup("tiny"), options)
+    kept = (tmp_path / "hashing.jsonl").read_text(encoding="utf-8")
+    assert kept.count("\n") == len(first.rows) == len(ALL) + 1
+    assert hashing.run(Setup("tiny"), options).table == first.table
+    assert (tmp_path / "hashing.jsonl").read_text(encoding="utf-8") == kept
+    assert asked == [(300, True)] * 2
 
 
 @pytest.mark.parametrize("method", [*ALL, hashing.FLOAT])
