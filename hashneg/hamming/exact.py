@@ -121,7 +121,7 @@ def overlap_at_k(found: Any, truth: Any) -> Any:
     >>> hn.overlap_at_k(np.array([[1, 2, 3, 4]]), np.array([[4, 3, 9, -1]])).tolist()
     [0.6666666865348816]
     """
-    found, truth = getattr(found, "indices", found), getattr(truth, "indices", truth)
+    found, truth = (getattr(x, "indices", x) if isinstance(x, tuple) else x for x in (found, truth))
     right = arrays.integers(truth, "truth", (None, None))
     left = arrays.integers(found, "found", (len(right), None))[:, : right.shape[1]]
     both = np.sort(np.concatenate([_distinct(left), _distinct(right)], axis=1), axis=1)

@@ -154,6 +154,8 @@ def test_overlap_takes_results(framework):
     assert share.shape == (60,)
     assert (share >= 0.2).all()  # a row finds itself
     assert framework.to_numpy(hn.overlap_at_k(truth, truth)).tolist() == [1.0] * 60
+    # PyTorch's tensors have a method of the name `indices`
+    np.testing.assert_array_equal(framework.to_numpy(hn.overlap_at_k(found.indices, truth.indices)), share)
 
 
 @pytest.mark.parametrize(
