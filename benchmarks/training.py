@@ -9,7 +9,6 @@ Finished runs are kept in training.jsonl; a new call makes those that are missin
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,10 +20,7 @@ from benchmarks.setup import Setup, say, use_threads
 from benchmarks.training_methods import METHODS
 
 TASKS = ("text", "image")
-REPEATED = (  # with three seeds
-    "random", "batch-hard", "full", "hashneg 512 epoch", "hashneg 512 live", "incremental", "hashneg 1024 epoch",
-    "hashneg 1024 live",
-)  # fmt: skip
+SEEDS = 3
 COSTED = ("full", "hashneg 256 epoch", "hashneg 512 epoch", "hashneg 256 live", "hashneg 512 live")
 SIZES = {  # task: pairs, held-out pairs, epochs
     "tiny": {"made up": (140, 40, 5)},
@@ -56,19 +52,17 @@ def run(setup: Setup, options: argparse.Namespace) -> Report:
 
 
 def planned(size: str) -> list[dict[str, Any]]:
-    """The settings of all runs in the order in which they are made: every row once, costs, then the other seeds."""
+    """The settings of all runs in the order in which they are made: each row once, then the other seeds, then costs."""
     of_size = SIZES.get(size, SIZES["quick"])
-
-    def settings(methods: Sequence[str], seed: int) -> list[dict[str, Any]]:
-        return [
-            {"task": task, "method": method, "seed": seed, "pairs": pairs, "test": test, "epochs": epochs}
-            for task, (pairs, test, epochs) in of_size.items()
-            for method in methods
-        ]
-
-    once = [*settings(REPEATED, 0), *settings([method for method in METHODS if method not in REPEATED], 0)]
-    costs = [] if size == "tiny" else [
+    scored = [
+        {"task": task, "method": method, "seed": seed, "pairs": pairs, "test": test, "epochs": epochs}
+        for seed in range(SEEDS)
+        for task, (pairs, test, epochs) in of_size.items()
+        for method in METHODS
+    ]
+    costed = [
         {"task": "image", "method": method, "seed": 0, "pairs": 60_000, "test": 10_000, "epochs": 1}
         for method in COSTED
-    ]  # fmt: skip
-    return [*once, *settings(REPEATED, 1), *costs, *settings(REPEATED, 2)]
+        if "image" in of_size
+    ]
+    return [*scored, *costed]

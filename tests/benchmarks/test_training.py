@@ -141,7 +141,7 @@ def test_the_page_tells_what_is_complete(tmp_path):
     assert list(lines) == list(training_methods.METHODS)
     assert lines["full"][2:4] == ["3 of 3", "0.6000 ± 0.1000"]
     assert lines["hashneg 512 live"][2:4] == ["2 of 3", "0.5500 ± 0.0707"]
-    assert lines["hashneg 128 live"][2] == "1 of 1"
+    assert lines["hashneg 128 live"][2] == "3 of 3"
     assert lines["full"][6:] == ["1.00 ± 0.00", "10.0 %", "2.0", "0.750", "0.250"]
     mining = [s for s in planned if s["method"] not in ("random", "batch-hard")]
     assert len(report.rows) == len(planned) + len(mining) - 2 * len(left_out)  # a line for each run and each mining
