@@ -163,7 +163,7 @@ def test_wrong_arguments_are_named():
         (ValueError, "not drawn at random", {"rotation": "itq"}),
         (ValueError, "center must be one of", {"center": "median"}),
         (ValueError, "queries have 8 dimensions", {"queries": x[:, :8]}),
-        (ValueError, "queries have 128 dimensions", {"queries": np.tile(x, 2)}),
+        (ValueError, "queries have 128 dimensions, sample has 64", {"queries": np.tile(x, 2)}),
         (ValueError, "queries has none", {"queries": x[:0]}),
         (ValueError, "n_queries must be at least 2", {"n_queries": 1}),
         (ValueError, "backend must be one of", {"backend": "other"}),
