@@ -164,6 +164,14 @@ def test_rows_whose_squares_overflow_are_scored_as_others(backend, scale):
     np.testing.assert_allclose(extreme.scores, plain.scores, atol=1e-6)
 
 
+def test_opposite_codes_have_the_cosine_of_opposite_rows(backend):
+    x = embeddings()
+    quantizer = hn.BinaryQuantizer(40, center=None).fit(unit(x))
+    mined = hn.mine_hard_negatives(x[:9], -x[:9], query_ids=np.full(9, -1), k=9, quantizer=quantizer, rerank=0)
+    assert (mined.indices[:, -1] == np.arange(9)).all()
+    np.testing.assert_allclose(mined.scores[:, -1], -1, atol=1e-6)
+
+
 def test_a_corpus_in_several_parts_is_one_corpus(backend):
     x, corpus = embeddings(), embeddings(800, seed=1)
     parts = [corpus[:1], corpus[1:500], corpus[500:500], corpus[500:]]

@@ -145,6 +145,8 @@ def test_zeros_duplicates_and_small_corpora_are_survived():
     x[20:40] = x[19]
     plan = theory.plan(x, 5, n_bits=(8, 64), rerank=(0, 16), calibration=False)
     assert all(0 <= row.overlap <= 1 and 0 <= row.recall <= 1 for row in plan.rows)
+    one = theory.plan(x, 1, n_bits=(64,), rerank=(4,), calibration=False).rows[0]
+    assert one.overlap == one.recall
     everything = theory.plan(x[:11], 10, n_bits=(8,), rerank=(1,), calibration=False)
     assert everything.rows[0].overlap == pytest.approx(1, abs=1e-6)
 
