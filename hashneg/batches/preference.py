@@ -42,14 +42,16 @@ class Preference:
         """The scores of the neighbours, float32 (n, k), checked; None where the strategy does not ask for them."""
         if not self.needs_scores:
             return None
+        if given is None and not (neighbours != NO_INDEX).any():  # batches are random until neighbours are mined
+            return np.zeros(neighbours.shape, np.float32)
         if given is None:
             raise ValueError(
                 f"scores is missing: strategy={self.strategy!r} weighs neighbours by their scores. Pass scores, or "
                 "what mine_hard_negatives returns, or call renew(table, k)"
             )
         scores = arrays.to_numpy(given, "scores")
-        if scores.shape != neighbours.shape or scores.dtype.kind != "f":
-            raise ValueError(f"scores must be floats of shape {neighbours.shape}, got {arrays.describe(given)}")
+        if scores.shape != neighbours.shape or scores.dtype.kind not in "fiu":
+            raise ValueError(f"scores must be numbers of shape {neighbours.shape}, got {arrays.describe(given)}")
         wrong = ~np.isfinite(scores) & (neighbours != NO_INDEX)
         if wrong.any():
             raise ValueError(
@@ -67,9 +69,9 @@ class Preference:
             part = slice(start, start + step)
             ids = neighbours[part]
             if self._weighing is None or scores is None:
-                weights = (ids != NO_INDEX).astype(np.float64)
+                logs = np.where(ids != NO_INDEX, 0.0, -np.inf)
             else:
-                weights = self._weighing.weights(scores[part], ids)
-            turn = order(weights, seed, np.arange(start, start + len(ids)))
+                logs = self._weighing.log_weights(scores[part], ids)
+            turn = order(logs, seed, np.arange(start, start + len(ids)))
             ordered[part] = np.take_along_axis(ids, turn, axis=1)
         return ordered

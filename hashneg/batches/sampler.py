@@ -162,6 +162,10 @@ class HardBatchSampler:
             Of n rows; or another object with its `mine` and `n_bits`. Scores are cos(pi H / n_bits).
         k : int
         """
+        if not (hasattr(table, "mine") and hasattr(table, "n_bits")):
+            raise TypeError(f"table must be a CodeTable, got {arrays.describe(table)}")
+        if (rows := getattr(table, "n", self.n)) != self.n:
+            raise ValueError(f"table has {rows} rows, but the sampler has {self.n} ids")
         found = table.mine(np.arange(self.n), k)
         scores = None
         if self._preference.needs_scores:
@@ -259,8 +263,8 @@ class HardBatchSampler:
         handed_out = self._position if position is None else checks.integer(position, "position", minimum=0)
         return {
             "n": self.n, "batch_size": self.batch_size, "hardness": self.hardness, "seed": self.seed,
-            "epoch": self.epoch, "position": min(handed_out, len(self)), "batches": self.batches.copy(),
-            "anchors": self.anchors.copy(),
+            "strategy": self.strategy, "epoch": self.epoch, "position": min(handed_out, len(self)),
+            "batches": self.batches.copy(), "anchors": self.anchors.copy(),
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -269,11 +273,11 @@ class HardBatchSampler:
         Raises
         ------
         TypeError, ValueError
-            If it is not a state of a sampler of this n and batch_size. The sampler is as it was.
+            If it is not a state of a sampler of this n, batch_size and strategy. The sampler is as it was.
         """
-        for name in ("n", "batch_size"):
+        for name in ("n", "batch_size", "strategy"):
             if (given := entry(state_dict, name)) != (own := getattr(self, name)):
-                raise ValueError(f"state_dict is of a sampler with {name}={given!r}, but this one has {name}={own}")
+                raise ValueError(f"state_dict is of a sampler with {name}={given!r}, but this one has {name}={own!r}")
         batches = array(state_dict, "batches", np.int64, (None, self.batch_size))
         anchors = array(state_dict, "anchors", np.int64, batches.shape)
         if batches.size and (batches.min() < 0 or len(np.unique(batches)) < batches.size or batches.max() >= self.n):

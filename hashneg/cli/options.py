@@ -132,6 +132,15 @@ class MineOptions:
             panel=_SEARCH,
         ),
     ] = "top"
+    strategy_options: Annotated[
+        str | None,
+        _option(
+            "Of the weight, as JSON: '{\"temperature\": 0.1}' for hcl.",
+            "--strategy-options",
+            panel=_SEARCH,
+            metavar="JSON",
+        ),
+    ] = None
     seed: Annotated[int, _option("Of the rotation and of the strategies that draw.", "--seed", panel=_SEARCH)] = 0
 
     range_min: Annotated[

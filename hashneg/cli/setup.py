@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from hashneg.quantize import BinaryQuantizer
 _FILES = ("positives", "labels", "corpus_labels", "query_ids", "exclude", "allow")
 _PLAIN = (
     "k", "rerank", "similarity", "range_min", "range_max", "min_score", "max_score", "absolute_margin",
-    "relative_margin", "strategy", "probe", "seed", "backend", "threads",
+    "relative_margin", "strategy", "strategy_options", "probe", "seed", "backend", "threads",
 )  # fmt: skip
 _SEPARATE = ("threads", "backend")  # threads change no byte; the backend is named by what "auto" became
 
@@ -208,10 +209,15 @@ def _rows(rows: str | None, n: int) -> tuple[int, int]:
 
 
 def _plain(options: MineOptions) -> dict[str, Any]:
-    """The options that are arguments of the job as they stand, but for --rerank, a number or a word."""
-    rerank = options.rerank
+    """The options that are arguments of the job as they stand, but for a number or a word, and for JSON."""
+    rerank, of_strategy = options.rerank, options.strategy_options
+    try:
+        of_weight = None if of_strategy is None else json.loads(of_strategy)
+    except json.JSONDecodeError as error:
+        raise CommandError(f"--strategy-options must be JSON, got {of_strategy!r}: {error}") from None
     return {name: getattr(options, name) for name in _PLAIN} | {
-        "rerank": int(rerank) if rerank.removeprefix("-").isdecimal() else rerank
+        "rerank": int(rerank) if rerank.removeprefix("-").isdecimal() else rerank,
+        "strategy_options": of_weight,
     }
 
 

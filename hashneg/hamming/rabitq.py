@@ -28,13 +28,19 @@ class Rescored:
     _database: Any
     _on_device: Any
 
+    @property
+    def quantizer(self) -> BinaryQuantizer | None:
+        """The quantizer given to `keep_rabitq`, with which `theory.rabitq_rows` makes the numbers of new rows."""
+        return None if self._rabitq is None else self._rabitq.quantizer
+
     def keep_rabitq(self, quantizer: BinaryQuantizer, rows: RabitqRows) -> None:
         """Keep two numbers of every row, for `scored_topk`. From then on, `update` and `add` need those of their rows.
 
         Parameters
         ----------
         quantizer : BinaryQuantizer
-            The one that encoded the rows, which were scaled to length 1.
+            The one that encoded the rows, which were scaled to length 1. That it is the same cannot be checked: with
+            another one the scores mean nothing.
         rows : RabitqRows
             Of all rows of the index, from `theory.rabitq_rows`. Copied.
 
@@ -126,7 +132,10 @@ class Rescored:
                 raise ValueError("rabitq was given, but the index keeps no such numbers; see keep_rabitq")
             return None
         if rows is None:
-            raise ValueError("rabitq is missing: the index keeps numbers of its rows, so written codes need them too")
+            raise ValueError(
+                "rabitq is missing: the index keeps numbers of its rows, so written codes need those of "
+                "theory.rabitq_rows(index.quantizer, embeddings)"
+            )
         return self._rabitq.checked(rows, n)
 
 
@@ -146,6 +155,10 @@ class Kept:
 
     def checked(self, rows: RabitqRows, n: int) -> RabitqRows:
         """A copy of the numbers of n rows; ValueError if they do not belong to this index."""
+        from hashneg.theory.rabitq import RabitqRows
+
+        if not isinstance(rows, RabitqRows):
+            raise TypeError(f"rabitq must be RabitqRows, from theory.rabitq_rows, got {arrays.describe(rows)}")
         norms, factors = (np.array(numbers, np.float32) for numbers in rows[:2])
         if not norms.shape == factors.shape == (n,):
             raise ValueError(f"rabitq holds {norms.shape} and {factors.shape} numbers for {n} rows")

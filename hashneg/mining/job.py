@@ -123,7 +123,9 @@ class MiningJob:
         if score_fn is not None and not callable(score_fn):
             raise TypeError(f"score_fn must be a function of (anchor_rows, corpus_rows), got {score_fn!r}")
         if score_fn is not None and (self.rerank.from_codes or not self.rerank.factor):
-            raise ValueError(f"score_fn scores the candidates of the rerank, so it needs rerank >= 1, got {rerank!r}")
+            raise ValueError(
+                f"score_fn scores the candidates of the rerank, so it needs rerank >= 1, an integer; got {rerank!r}"
+            )
         self.score_fn = score_fn
         self.filters = Filters.checked(
             self.k, positives is not None, min_score=min_score, max_score=max_score,

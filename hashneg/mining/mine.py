@@ -92,7 +92,8 @@ def mine_hard_negatives(
         Take ``rerank * k`` candidates from the Hamming search and order them by their exact score. 0 keeps
         Hamming order, and scores are then the estimate cos(pi H / n_bits). "rabitq" orders ``4 * k`` candidates, or
         FACTOR times k, by an estimate of the cosine from the anchor's embedding, the code and two numbers for each
-        corpus row (`hashneg.theory.rabitq_scores`): the corpus embeddings are read once and never gathered from.
+        corpus row (`hashneg.theory.rabitq_scores`): the corpus embeddings are read once and never gathered from. It
+        needs ``similarity="cosine"``, a rotation drawn at random, and center "mean" or None.
     similarity : "cosine" or "dot"
         The exact score. Cosine with a row of zeros is 0.
     score_fn : function, optional

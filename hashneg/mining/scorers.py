@@ -39,9 +39,9 @@ class Rerank(NamedTuple):
         if not isinstance(rerank, str):
             return cls(checks.integer(rerank, "rerank", minimum=0))
         name, _, factor = rerank.partition(":")
-        if name != _RABITQ or (rerank != _RABITQ and not factor.isdecimal()):
+        if name != _RABITQ or (rerank != _RABITQ and not (factor.isascii() and factor.isdecimal())):
             raise ValueError(f'rerank must be an integer, "rabitq", or "rabitq:FACTOR", got {rerank!r}')
-        return cls(checks.integer(int(factor or _RABITQ_FACTOR), "the factor of rerank", minimum=1), from_codes=True)
+        return cls(checks.integer(int(factor or _RABITQ_FACTOR), "rerank's factor", minimum=1), from_codes=True)
 
 
 class Scorer(Protocol):

@@ -52,4 +52,4 @@ class Strategy:
         """
         if self._weighing is None:
             return draw(ids != NO_INDEX, k, self._seed, rows)
-        return mark(self._weighing.weights(scores, ids), k, self._seed, rows)
+        return mark(self._weighing.log_weights(scores, ids), k, self._seed, rows)

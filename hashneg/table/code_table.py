@@ -97,6 +97,10 @@ class CodeTable(CodedRows):
         if not isinstance(quantizer, BinaryQuantizer):
             quantizer = BinaryQuantizer(checks.integer(quantizer, "quantizer", minimum=1))
         self.mode = checks.choice(mode, "mode", MODES)
+        if mode == "epoch" and quantizer.rotation == "given":
+            raise ValueError(
+                "mode='epoch' fits the quantizer to each epoch, but one of from_projection is learned; use mode='live'"
+            )
         super().__init__(n, quantizer.n_bits, labels, like)
         if self._on_device and mode == "epoch":
             raise ValueError("mode='epoch' keeps embeddings on the host, but like lies on a CUDA device")

@@ -91,7 +91,7 @@ def draw(weights: Any, k: int, *, seed: int = 0, rows: Any = None) -> Any:
         row = int(np.argmin((np.isfinite(w) & (w >= 0)).all(axis=1)))
         raise ValueError(f"weights must be finite and at least 0; row {row} is not")
     keys = np.arange(len(w)) if rows is None else arrays.integers(rows, "rows", (len(w),))
-    drawn = mark(w, k, seed, keys)
+    drawn = mark(logs_of(w), k, seed, keys)
     place = np.where(drawn, np.arange(w.shape[1]), w.shape[1])
     place = np.sort(place, axis=1)[:, :k]
     found = np.full((len(w), k), -1, np.int64)
@@ -99,19 +99,26 @@ def draw(weights: Any, k: int, *, seed: int = 0, rows: Any = None) -> Any:
     return arrays.exporter(weights)(found)
 
 
-def mark(weights: np.ndarray, k: int, seed: int, rows: np.ndarray) -> np.ndarray:
-    """Mark at most k columns of each row, bool (n, c); `draw` on plain NumPy arrays, unchecked."""
-    marked = np.zeros(weights.shape, bool)
-    np.put_along_axis(marked, order(weights, seed, rows)[:, :k], True, axis=1)
-    return marked & (weights > 0)
+def logs_of(weights: np.ndarray) -> np.ndarray:
+    """Logarithms of weights, float64; -inf for 0."""
+    return np.log(weights, out=np.full(weights.shape, -np.inf), where=weights > 0)
 
 
-def order(weights: np.ndarray, seed: int, rows: np.ndarray) -> np.ndarray:
-    """All columns of each row in the order in which they are drawn, int64 (n, c); those of weight 0 come last."""
-    places = np.arange(1, weights.shape[1] + 1, dtype=np.uint64)
+def mark(logs: np.ndarray, k: int, seed: int, rows: np.ndarray) -> np.ndarray:
+    """Mark at most k columns of each row, bool (n, c), given logarithms of weights (n, c); -inf is never marked."""
+    marked = np.zeros(logs.shape, bool)
+    np.put_along_axis(marked, order(logs, seed, rows)[:, :k], True, axis=1)
+    return marked & (logs > -np.inf)
+
+
+def order(logs: np.ndarray, seed: int, rows: np.ndarray) -> np.ndarray:
+    """All columns of each row in the order in which they are drawn, int64 (n, c); those of logarithm -inf come last.
+
+    By the logarithm of the exponential waits: weights may differ by more than a float holds.
+    """
+    places = np.arange(1, logs.shape[1] + 1, dtype=np.uint64)
     bits = mix64(places ^ mix64(rows, seed)[:, None], seed) >> np.uint64(11)
-    waits = -np.log((bits.astype(np.float64) + 0.5) * 2.0**-53)
-    waits = np.divide(waits, weights, out=np.full(weights.shape, np.inf), where=weights > 0)
+    waits = np.log(-np.log((bits.astype(np.float64) + 0.5) * 2.0**-53)) - logs
     return np.argsort(waits, axis=1, kind="stable")
 
 

@@ -9,22 +9,26 @@ import numpy as np
 
 from hashneg import arrays, checks
 from hashneg.backends.request import NO_INDEX
-from hashneg.weights.draw import mark
-from hashneg.weights.hcl import hcl
+from hashneg.namespaces import numerics
+from hashneg.weights.draw import logs_of, mark
+from hashneg.weights.hcl import log_weights as log_weights_of_hcl
 from hashneg.weights.soft_info_nce import soft_info_nce
 from hashneg.weights.unremix import importance
 
 
 def _unremix(scores: np.ndarray, kept: np.ndarray, extra: dict[str, np.ndarray | None], **options: Any) -> np.ndarray:
-    return importance(scores, extra.get("uncertainty"), extra.get("representativeness"), mask=kept, **options)
+    return logs_of(importance(scores, extra.get("uncertainty"), extra.get("representativeness"), mask=kept, **options))
 
 
-def _hcl(scores: np.ndarray, kept: np.ndarray, extra: dict[str, np.ndarray | None], **options: Any) -> np.ndarray:
-    return hcl(scores, mask=kept, **options)
+def _hcl(
+    scores: np.ndarray, kept: np.ndarray, extra: dict[str, np.ndarray | None], temperature: Any = 0.5, beta: float = 1.0
+) -> np.ndarray:
+    temperature = numerics.positive_number(temperature, "temperature", scores)
+    return log_weights_of_hcl(scores, temperature, beta, kept, None, 0.0)
 
 
 def _soft(scores: np.ndarray, kept: np.ndarray, extra: dict[str, np.ndarray | None], **options: Any) -> np.ndarray:
-    return soft_info_nce(scores, mask=kept, **({"alpha": 0.9} | options))
+    return logs_of(soft_info_nce(scores, mask=kept, **({"alpha": 0.9} | options)))
 
 
 _OPTIONS = {
@@ -32,9 +36,10 @@ _OPTIONS = {
     "hcl": ("temperature", "beta"),
     "soft_info_nce": ("alpha", "beta", "temperature", "floor"),
 }
-_WEIGHTS: dict[str, Callable[..., np.ndarray]] = {"unremix": _unremix, "hcl": _hcl, "soft_info_nce": _soft}
-STRATEGIES = tuple(_WEIGHTS)
-_LEAST = 1e-300  # so that candidates of no weight are drawn when, and only when, no others are left
+_PER_ROW = ("uncertainty", "representativeness")
+_LOGS: dict[str, Callable[..., np.ndarray]] = {"unremix": _unremix, "hcl": _hcl, "soft_info_nce": _soft}
+STRATEGIES = tuple(_LOGS)
+_LEAST = -1e12  # so that candidates of no weight are drawn when, and only when, no others are left
 
 
 def choose(
@@ -88,11 +93,13 @@ def choose(
     >>> choose("hcl", scores, kept, 2, seed=0, rows=np.array([7]), temperature=0.05)
     array([[ True,  True, False, False]])
     """
-    weights = weigh(strategy, scores, kept, uncertainty=uncertainty, representativeness=representativeness, **options)
-    return mark(weights, k, seed, rows)
+    logs = log_weights(
+        strategy, scores, kept, uncertainty=uncertainty, representativeness=representativeness, **options
+    )
+    return mark(logs, k, seed, rows)
 
 
-def weigh(
+def log_weights(
     strategy: str,
     scores: np.ndarray,
     kept: np.ndarray,
@@ -101,18 +108,19 @@ def weigh(
     representativeness: np.ndarray | None = None,
     **options: Any,
 ) -> np.ndarray:
-    """The weights that `choose` draws by, float64 (m, p): above 0 for kept candidates, 0 for the others."""
-    weights_of = _WEIGHTS[checks.choice(strategy, "strategy", STRATEGIES)]
-    if unknown := sorted(options.keys() - _OPTIONS[strategy]):
-        raise TypeError(f"{strategy!r} has the options {', '.join(_OPTIONS[strategy])}, but got {', '.join(unknown)}")
+    """Logarithms of the weights that `choose` draws by, float64 (m, p): -inf for candidates that are not kept."""
+    logs_of_scores = _LOGS[checks.choice(strategy, "strategy", STRATEGIES)]
+    if unknown := sorted(map(str, options.keys() - _OPTIONS[strategy])):
+        known = ", ".join(_OPTIONS[strategy] + (_PER_ROW if strategy == "unremix" else ()))
+        raise TypeError(f"{strategy!r} has the options {known}, but got {', '.join(unknown)}")
     kept = kept & ~np.isnan(scores)
     if np.isinf(scores).any():
         row = int(np.argmax(np.isinf(scores).any(axis=1)))
         raise ValueError(f"scores must be finite for strategy={strategy!r}; row {row} holds infinity")
     extra = {"uncertainty": uncertainty, "representativeness": representativeness}
     filled = {name: None if x is None else np.where(kept, x, 0.0) for name, x in extra.items()}
-    weights = weights_of(np.where(kept, scores, 0.0).astype(np.float64), kept, filled, **options)
-    return np.where(kept, np.maximum(weights, _LEAST), 0.0)
+    logs = logs_of_scores(np.where(kept, scores, 0.0).astype(np.float64), kept, filled, **options)
+    return np.where(kept, np.where(np.isneginf(logs), _LEAST, logs), -np.inf)
 
 
 class Weighing:
@@ -133,22 +141,30 @@ class Weighing:
             raise TypeError(f"strategy_options must be a mapping of names to values, got {arrays.describe(options)}")
         self._options = dict(options or {})
         self.of_rows: dict[str, np.ndarray] = {}
-        for name in ("uncertainty", "representativeness"):
+        for name in _PER_ROW:
             if strategy == "unremix" and (given := self._options.pop(name, None)) is not None:
                 self.of_rows[name] = _one_each(given, f"strategy_options[{name!r}]", n)
-        weigh(strategy, np.zeros((1, 2)), np.ones((1, 2), bool), **self._options)  # a wrong option is told now
+        factors = self._options.get("factors", (1.0, 1.0, 1.0))
+        if not isinstance(factors, (tuple, list, np.ndarray)) or len(factors) != 3:
+            raise TypeError(f"factors must be three numbers, got {factors!r}")
+        if factors[1] and not (factors[0] or factors[2] or "uncertainty" in self.of_rows):
+            raise ValueError(f"factors={factors!r} leave only uncertainty to weigh by, which was not given")
+        ids = np.zeros((1, 1), np.int64) if n else np.full((1, 1), NO_INDEX)
+        self.log_weights(np.zeros((1, 1)), ids)  # a wrong option is told now
 
-    def weights(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Above 0 where there is a candidate, float64 (m, p); `ids` (m, p) is padded with -1."""
+    def log_weights(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Logarithms, -inf where there is no candidate, float64 (m, p); `ids` (m, p) is padded with -1."""
         real = ids != NO_INDEX
         known = {name: np.zeros(ids.shape) for name in self.of_rows}
         for name, values in self.of_rows.items():
             known[name][real] = values[ids[real]]
-        return weigh(self.strategy, scores, real, **known, **self._options)
+        return log_weights(self.strategy, scores, real, **known, **self._options)
 
 
 def _one_each(given: Any, name: str, n: int) -> np.ndarray:
-    values = arrays.to_numpy(given, name)
-    if values.shape != (n,) or values.dtype.kind != "f" or not np.isfinite(values).all():
-        raise ValueError(f"{name} must be one finite float for each of the {n} rows, got {arrays.describe(given)}")
+    values = np.asarray(given) if isinstance(given, (list, tuple)) else arrays.to_numpy(given, name)
+    if values.shape != (n,) or values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be one number for each of the {n} rows, got {arrays.describe(given)}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite; row {int(np.argmin(np.isfinite(values)))} is not")
     return values

@@ -87,7 +87,7 @@ def test_wrong_arguments_are_refused_and_change_nothing():
         hn.HardBatchSampler(MINED, 8, strategy="nearest")
     with pytest.raises(ValueError, match="scores is missing"):
         hn.HardBatchSampler(MINED.indices, 8, strategy="hcl")
-    with pytest.raises(ValueError, match=r"scores must be floats of shape \(400, 24\)"):
+    with pytest.raises(ValueError, match=r"scores must be numbers of shape \(400, 24\)"):
         hn.HardBatchSampler(MINED.indices, 8, strategy="hcl", scores=MINED.scores[:, :3])
     with pytest.raises(ValueError, match="row 7 is not"):
         hn.HardBatchSampler(
@@ -100,3 +100,27 @@ def test_wrong_arguments_are_refused_and_change_nothing():
     with pytest.raises(ValueError, match="scores is missing"):
         sampler.neighbours = MINED.indices[::-1]
     assert sampler.batches is before
+
+
+def test_a_loop_starts_without_neighbours():
+    """The scores that a weight needs come with the first neighbours."""
+    sampler = hn.HardBatchSampler(np.full((N, 1), -1), 8, strategy="hcl")
+    assert len(sampler) == N // 8
+    table = hn.CodeTable(N, hn.BinaryQuantizer(64).fit(X))
+    table.update(np.arange(N), X)
+    sampler.renew(table, K)
+    assert (sampler.batches != sampler.anchors).mean() > 0.5
+
+
+def test_renew_refuses_what_is_no_table_of_these_ids():
+    sampler = hn.HardBatchSampler(MINED, 8)
+    with pytest.raises(TypeError, match="table must be a CodeTable"):
+        sampler.renew(hn.Codes.from_signs(X), 4)
+    with pytest.raises(ValueError, match="table has 7 rows, but the sampler has 400 ids"):
+        sampler.renew(hn.CodeTable(7, 64), 4)
+
+
+def test_a_state_of_another_strategy_is_refused():
+    state = hn.HardBatchSampler(MINED, 8, strategy="hcl").state_dict()
+    with pytest.raises(ValueError, match="strategy='hcl', but this one has strategy='top'"):
+        hn.HardBatchSampler(MINED, 8).load_state_dict(state)

@@ -52,6 +52,17 @@ def test_without_positives_there_are_no_positive_scores(files, cli):
         np.testing.assert_array_equal(arrays["indices"], itself.indices)
 
 
+def test_strategies_and_reranks_are_those_of_the_library(files, cli):
+    words = """--rerank rabitq:6 --strategy hcl --strategy-options {"temperature":0.1}"""
+    assert cli(f"mine anchors.npy --bits 64 -k 3 -o out.npz {words}").code == 0
+    drawn = hn.mine_hard_negatives(
+        files.anchors, quantizer=64, k=3, rerank="rabitq:6", strategy="hcl", strategy_options={"temperature": 0.1}
+    )
+    with np.load("out.npz") as arrays:
+        np.testing.assert_array_equal(arrays["indices"], drawn.indices)
+        np.testing.assert_array_equal(arrays["scores"], drawn.scores)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_rows_hold_ids_and_scores_of_real_negatives(suffix, mine, expected, files):
     rows = read_rows(mine(f"out.{suffix}", MARGIN))

@@ -180,3 +180,17 @@ def test_scores_are_sorted_before_indices_and_padding_comes_last():
         assert order.tolist() == [[1 + high, 4 + high, 2 + high, 9 + high, 3 + high]]
         assert found.tolist() == [np.array([0.7, 0.7, 0.5, 0.5, -0.1], np.float32).tolist()]
         assert best_first(scores.copy(), shifted, 6)[1][0, -1] == -1
+
+
+def test_a_loaded_index_gives_the_quantizer_that_its_updates_need(tmp_path):
+    _, index = made()
+    index.save(tmp_path / "index.safetensors")
+    loaded = hn.HammingIndex.load(tmp_path / "index.safetensors")
+    new = -X[:5]
+    with pytest.raises(ValueError, match=r"rabitq_rows\(index.quantizer"):
+        loaded.update(np.arange(5), loaded.quantizer.encode(new))
+    loaded.update(np.arange(5), loaded.quantizer.encode(new), rabitq=theory.rabitq_rows(loaded.quantizer, new))
+    assert loaded.scored_topk(new, 1).indices.ravel().tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(TypeError, match="rabitq must be RabitqRows"):
+        loaded.update(np.arange(5), loaded.quantizer.encode(new), rabitq=new)
+    assert hn.HammingIndex(loaded.codes()).quantizer is None

@@ -56,7 +56,7 @@ def test_margins_are_measured_in_estimates():
     ("arguments", "text"),
     [
         ({"rerank": "rabitq:"}, "rerank must be"),
-        ({"rerank": "rabitq:0"}, "the factor of rerank"),
+        ({"rerank": "rabitq:0"}, "rerank's factor"),
         ({"rerank": "cosine"}, "rerank must be"),
         ({"similarity": "dot"}, "estimates the cosine"),
         ({"quantizer": hn.BinaryQuantizer(32, center="median")}, "center='median'"),

@@ -92,7 +92,7 @@ def test_slices_draw_what_the_whole_draws(backend):
         (
             ValueError,
             {"strategy": "unremix", "strategy_options": {"uncertainty": np.ones(5)}},
-            "one finite float for each of the 30 rows",
+            "one number for each of the 30 rows",
         ),
     ],
 )
@@ -105,4 +105,33 @@ def test_infinite_scores_have_no_weight():
     with pytest.raises(ValueError, match="scores must be finite"):
         hn.mine_hard_negatives(
             embeddings(30), k=2, strategy="hcl", score_fn=lambda anchors, rows: np.full(len(rows), np.inf)
+        )
+
+
+@pytest.mark.parametrize("temperature", [1e-2, 1e-4, 1e-9])
+def test_very_steep_weights_take_the_hardest(temperature):
+    """Weights that a float could not hold were all alike."""
+    x = embeddings()
+    arguments = {"k": 4, "rerank": 8, "quantizer": 64}
+    steep = hn.mine_hard_negatives(x, strategy="hcl", strategy_options={"temperature": temperature}, **arguments)
+    top = hn.mine_hard_negatives(x, **arguments)
+    assert (steep.indices == top.indices).mean() > (0.8 if temperature == 1e-2 else 0.99)
+
+
+def test_factors_that_leave_nothing_to_weigh_by_are_refused():
+    with pytest.raises(ValueError, match="only uncertainty to weigh by"):
+        MiningJob(embeddings(30), k=2, strategy="unremix", strategy_options={"factors": (0, 1, 0)})
+    mined = hn.mine_hard_negatives(
+        embeddings(30), k=2, strategy="unremix", strategy_options={"factors": [0, 0, 1]}, quantizer=64
+    )
+    assert (mined.counts == 2).all()
+
+
+def test_uncertainty_may_be_a_list_and_must_be_finite():
+    x = embeddings(30)
+    listed = {"uncertainty": list(range(30))}
+    assert (hn.mine_hard_negatives(x, k=2, strategy="unremix", strategy_options=listed).counts == 2).all()
+    with pytest.raises(ValueError, match="row 4 is not"):
+        MiningJob(
+            x, k=2, strategy="unremix", strategy_options={"uncertainty": np.where(np.arange(30) == 4, np.nan, 0.0)}
         )

@@ -242,3 +242,11 @@ def test_queries_that_are_no_rows_find_rows_with_codes(backend):
     )
     np.testing.assert_array_equal(found.indices, wanted.indices)
     np.testing.assert_array_equal(found.distances, wanted.distances)
+
+
+def test_a_learned_quantizer_is_refused_where_it_would_be_fitted():
+    """It failed at the end of the first epoch, in refresh()."""
+    learned = hn.BinaryQuantizer.from_projection(np.ones((8, 4)))
+    with pytest.raises(ValueError, match="use mode='live'"):
+        hn.CodeTable(10, learned, mode="epoch")
+    assert hn.CodeTable(10, learned).n_bits == 8
