@@ -118,6 +118,7 @@ def check_finite(*matrices: AnyEmbeddings) -> None:
 
 def finite_check(*matrices: AnyEmbeddings) -> checks.ValueCheck | None:
     """`check_finite`, to be settled with other checks of the call. Each matrix is checked once."""
+    matrices = tuple({id(x): x for x in matrices}.values())  # anchors may be the corpus, too
     there = [x for x in matrices if isinstance(x, DeviceEmbeddings) and len(x) and not x.checked]
     if not (there and checks.values_are_checked()):
         return None

@@ -275,8 +275,9 @@ class HardBatchSampler:
         TypeError, ValueError
             If it is not a state of a sampler of this n, batch_size and strategy. The sampler is as it was.
         """
-        for name in ("n", "batch_size", "strategy"):
-            if (given := entry(state_dict, name)) != (own := getattr(self, name)):
+        known = {name: entry(state_dict, name) for name in ("n", "batch_size")}
+        for name, given in (known | {"strategy": state_dict.get("strategy", "top")}).items():
+            if given != (own := getattr(self, name)):
                 raise ValueError(f"state_dict is of a sampler with {name}={given!r}, but this one has {name}={own!r}")
         batches = array(state_dict, "batches", np.int64, (None, self.batch_size))
         anchors = array(state_dict, "anchors", np.int64, batches.shape)

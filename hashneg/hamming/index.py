@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -314,6 +315,10 @@ class HammingIndex(Rescored):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the prepared layout, which belongs to one process and machine."""
         return self.__dict__ | {"_database": replace(self._database, layout=None)}
+
+    def __copy__(self) -> HammingIndex:
+        """As `copy.deepcopy`: two indexes that share codes would lay them out apart."""
+        return deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Rescored:
     @property
     def quantizer(self) -> BinaryQuantizer | None:
         """The quantizer given to `keep_rabitq`, with which `theory.rabitq_rows` makes the numbers of new rows."""
-        return None if self._rabitq is None else self._rabitq.quantizer
+        return None if self._rabitq is None else copy(self._rabitq.quantizer)
 
     def keep_rabitq(self, quantizer: BinaryQuantizer, rows: RabitqRows) -> None:
         """Keep two numbers of every row, for `scored_topk`. From then on, `update` and `add` need those of their rows.
@@ -89,6 +90,10 @@ class Rescored:
         ScoredTopK
             scores float32 and indices int64 (nq, k), sorted by (-score, index), padded with NaN and -1, of the
             framework of `queries`.
+
+        Notes
+        -----
+        Takes about 30 bytes for each query and candidate: pass many queries in parts.
 
         Raises
         ------
@@ -150,7 +155,7 @@ class Kept:
         self.mean = center_of(quantizer, rows.mean)
         if quantizer.n_bits != n_bits:
             raise ValueError(f"quantizer has n_bits={quantizer.n_bits} but the index has n_bits={n_bits}")
-        self.quantizer = quantizer
+        self.quantizer = copy(quantizer)  # fitting replaces what a quantizer holds and writes to none of it
         self.rows = self.checked(rows, n_rows)
 
     def checked(self, rows: RabitqRows, n: int) -> RabitqRows:

@@ -60,13 +60,13 @@ def best_first(scores: Any, ids: Any, count: int) -> tuple[Any, Any]:
     return np.where(missing, np.float32(np.nan), scores), np.where(missing, np.int64(NO_INDEX), ids)
 
 
-def refuse_host_steps(*, score_fn: Any, rerank: Any, strategy: Any, probe: Any) -> None:
+def refuse_host_steps(*, score_fn: Any, rerank: Any, strategy: Any, probe: float) -> None:
     """RuntimeError for what runs on the host alone: its candidates would have to come there unasked."""
     wanted = {
         "score_fn": score_fn is not None,
         f"rerank={rerank!r}": isinstance(rerank, str),
         f"strategy={strategy!r}": strategy not in _STRATEGIES,
-        f"probe={probe!r}": isinstance(probe, float) and probe < 1,
+        f"probe={probe!r}": probe < 1,
     }
     for what, is_wanted in wanted.items():
         if is_wanted:

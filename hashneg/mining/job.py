@@ -104,8 +104,6 @@ class MiningJob:
         self.anchors: Any = embeddings(anchors, "anchors")  # as AnyEmbeddings; both lie on one side
         self.corpus: Any = self.anchors if corpus is None else embeddings(corpus, "corpus", anchors)
         self._on_device = is_on_device(self.anchors)
-        if self._on_device:
-            refuse_host_steps(score_fn=score_fn, rerank=rerank, strategy=strategy, probe=probe)
         if self.anchors.shape[1] != self.corpus.shape[1]:
             raise ValueError(
                 f"anchors have {self.anchors.shape[1]} dimensions, corpus has {self.corpus.shape[1]}; they must agree"
@@ -135,6 +133,8 @@ class MiningJob:
         self.probe = checks.real(probe, "probe", minimum=0.0, maximum=1.0)
         self.seed = checks.integer(seed, "seed", minimum=0)
         self.strategy = Strategy(strategy, strategy_options, self.seed, len(self.corpus))
+        if self._on_device:
+            refuse_host_steps(score_fn=score_fn, rerank=rerank, strategy=strategy, probe=self.probe)
         self.backend = choose_backend(backend, self._on_device)
         self.threads = thread_count(threads)
         self.quantizer = self._quantizer(quantizer)
@@ -310,7 +310,7 @@ class MiningJob:
         removed["rank window"] = plain_int((left - in_window).sum())
         make = cuda_arrays.namespace(self._on_device)
         scores, ids = scores[:, first:last], ids[:, first:last]
-        if self.strategy.name != "top":
+        if self.strategy.name != "top" and ids.shape[1]:
             beyond = make.arange(ids.shape[1]) >= in_window[:, None]
             chosen = self.strategy.drawn(scores, np.where(beyond, np.int64(NO_INDEX), ids), self.k, rows)
             places = np.argsort((~chosen).astype(np.int8), axis=1, kind="stable")  # the chosen ones in rank order

@@ -52,4 +52,8 @@ class Strategy:
         """
         if self._weighing is None:
             return draw(ids != NO_INDEX, k, self._seed, rows)
+        infinite = np.isinf(scores).any(axis=1)
+        if infinite.any():
+            anchor = int(rows[np.argmax(infinite)])
+            raise ValueError(f"scores must be finite for strategy={self.name!r}; one of anchor {anchor} is infinite")
         return mark(self._weighing.log_weights(scores, ids), k, self._seed, rows)

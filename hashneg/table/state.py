@@ -44,6 +44,12 @@ def to_table(table: CodeTable, state: dict[str, Any]) -> dict[str, Any]:
     versions = array(state, "versions", np.int32, (table.n,))
     codes = array(state, "codes", np.uint8, (table.n, width_of(table.n_bits)))
     labels = array(state, "labels", np.int64, (table.n,)) if "labels" in state else None
+    version = checks.integer(entry(state, "version"), "state_dict['version']", minimum=0)
+    if versions.size and not (versions.min() >= 0 and versions.max() <= version):
+        raise ValueError(f"state_dict['versions'] must lie between 0 and its version {version}")
+    pointer = checks.integer(entry(state, "pointer"), "state_dict['pointer']", minimum=0)
+    if pointer >= max(table.n, 1):
+        raise ValueError(f"state_dict['pointer'] must be a row, 0 to {table.n - 1}, got {pointer}")
     kept = None
     if table.mode == "epoch":
         kept = KeptEmbeddings(table.n)
@@ -54,8 +60,8 @@ def to_table(table: CodeTable, state: dict[str, Any]) -> dict[str, Any]:
         versions, codes = cuda_arrays.upload(versions), cuda_arrays.upload(codes)
         labels = None if labels is None else cuda_arrays.upload(labels)
     return {
-        "version": checks.integer(entry(state, "version"), "state_dict['version']", minimum=0),
-        "_pointer": checks.integer(entry(state, "pointer"), "state_dict['pointer']", minimum=0),
+        "version": version,
+        "_pointer": pointer,
         "_quantizer": quantizer,
         "_versions": versions,
         "_index": index_of(codes, table.n_bits, labels, versions),

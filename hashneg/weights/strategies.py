@@ -93,6 +93,12 @@ def choose(
     >>> choose("hcl", scores, kept, 2, seed=0, rows=np.array([7]), temperature=0.05)
     array([[ True,  True, False, False]])
     """
+    k = checks.integer(k, "k", minimum=1)
+    seed = checks.integer(seed, "seed", minimum=0)
+    if scores.ndim != 2 or kept.shape != scores.shape or rows.shape != scores.shape[:1]:
+        raise ValueError(
+            f"scores and kept must have one shape (m, p) and rows (m,), got {scores.shape}, {kept.shape}, {rows.shape}"
+        )
     logs = log_weights(
         strategy, scores, kept, uncertainty=uncertainty, representativeness=representativeness, **options
     )
@@ -110,16 +116,20 @@ def log_weights(
 ) -> np.ndarray:
     """Logarithms of the weights that `choose` draws by, float64 (m, p): -inf for candidates that are not kept."""
     logs_of_scores = _LOGS[checks.choice(strategy, "strategy", STRATEGIES)]
-    if unknown := sorted(map(str, options.keys() - _OPTIONS[strategy])):
-        known = ", ".join(_OPTIONS[strategy] + (_PER_ROW if strategy == "unremix" else ()))
-        raise TypeError(f"{strategy!r} has the options {known}, but got {', '.join(unknown)}")
+    _check_names(strategy, options)
     kept = kept & ~np.isnan(scores)
     if np.isinf(scores).any():
         row = int(np.argmax(np.isinf(scores).any(axis=1)))
         raise ValueError(f"scores must be finite for strategy={strategy!r}; row {row} holds infinity")
     extra = {"uncertainty": uncertainty, "representativeness": representativeness}
+    for name, x in extra.items():
+        if x is not None and x.shape != scores.shape:
+            raise ValueError(f"{name} must have the shape {scores.shape} of scores, got {arrays.describe(x)}")
     filled = {name: None if x is None else np.where(kept, x, 0.0) for name, x in extra.items()}
-    logs = logs_of_scores(np.where(kept, scores, 0.0).astype(np.float64), kept, filled, **options)
+    with np.errstate(over="ignore", invalid="ignore"):
+        logs = logs_of_scores(np.where(kept, scores, 0.0).astype(np.float64), kept, filled, **options)
+    if np.isnan(logs[kept]).any():
+        raise ValueError(f"the options of {strategy!r} give weights that are not numbers: {options}")
     return np.where(kept, np.where(np.isneginf(logs), _LEAST, logs), -np.inf)
 
 
@@ -141,6 +151,7 @@ class Weighing:
             raise TypeError(f"strategy_options must be a mapping of names to values, got {arrays.describe(options)}")
         self._options = dict(options or {})
         self.of_rows: dict[str, np.ndarray] = {}
+        _check_names(self.strategy, self._options, _PER_ROW if strategy == "unremix" else ())
         for name in _PER_ROW:
             if strategy == "unremix" and (given := self._options.pop(name, None)) is not None:
                 self.of_rows[name] = _one_each(given, f"strategy_options[{name!r}]", n)
@@ -159,6 +170,12 @@ class Weighing:
         for name, values in self.of_rows.items():
             known[name][real] = values[ids[real]]
         return log_weights(self.strategy, scores, real, **known, **self._options)
+
+
+def _check_names(strategy: str, options: Mapping[Any, Any], also: tuple[str, ...] = ()) -> None:
+    known = (*_OPTIONS[strategy], *also)
+    if unknown := sorted(map(str, options.keys() - set(known))):
+        raise TypeError(f"{strategy!r} has the options {', '.join(known)}, but got {', '.join(unknown)}")
 
 
 def _one_each(given: Any, name: str, n: int) -> np.ndarray:

@@ -234,3 +234,16 @@ def test_the_knn_function_leaves_out_the_query_by_its_row():
         assert torch.equal(indices[:, 0], torch.arange(40) ^ 1)
     with pytest.raises(ValueError, match="more than the 39"):
         HammingKNN(64)(x, 40, x, True)
+
+
+def test_a_state_of_another_sampler_changes_neither_table_nor_sampler():
+    loop = new_loop("live")
+    train(loop, [], [], range(1))
+    state = loop.state_dict()
+    train(loop, [], [], range(1, 2))
+    version, neighbours = loop.table.version, loop.sampler.neighbours
+    state["sampler"]["batch_size"] = 7
+    with pytest.raises(ValueError, match="batch_size=7"):
+        loop.load_state_dict(state)
+    assert loop.table.version == version
+    assert loop.sampler.neighbours is neighbours

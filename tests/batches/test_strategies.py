@@ -124,3 +124,9 @@ def test_a_state_of_another_strategy_is_refused():
     state = hn.HardBatchSampler(MINED, 8, strategy="hcl").state_dict()
     with pytest.raises(ValueError, match="strategy='hcl', but this one has strategy='top'"):
         hn.HardBatchSampler(MINED, 8).load_state_dict(state)
+
+
+def test_a_state_saved_before_there_were_strategies_still_loads():
+    state = hn.HardBatchSampler(MINED, 8).state_dict()
+    del state["strategy"]
+    hn.HardBatchSampler(MINED, 8).load_state_dict(state)

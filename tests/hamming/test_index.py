@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.processes import run_python
 from helpers.search_problems import (
     LAYOUTS,
     Problem,
@@ -265,3 +266,31 @@ def test_threads_that_search_after_an_update_see_all_of_it():
             for found in pool.map(lambda _: index.topk(queries, 3, threads=1), range(4)):
                 np.testing.assert_array_equal(found.indices, truth.indices)
         index.update(np.arange(len(codes)), np.zeros_like(codes))
+
+
+def test_a_process_forked_while_a_layout_is_written_can_search():
+    """The child got a lock that nobody would give back."""
+    program = """
+import os
+import numpy as np
+import hashneg as hn
+from hashneg.backends.cpu import layout
+codes = np.random.default_rng(0).integers(0, 256, (2000, 8), dtype=np.uint8)
+index = hn.HammingIndex(codes)
+index.update([0], codes[5:6])
+with layout._filling:
+    child = os.fork()
+    if not child:
+        os._exit(int(index.topk(codes[:70], 3, threads=1).indices.shape != (70, 3)))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    run_python(program)
+
+
+def test_a_shallow_copy_shares_nothing_that_is_written():
+    codes = hn.Codes.from_signs(np.random.default_rng(0).standard_normal((200, 32)))
+    index = hn.HammingIndex(codes)
+    other = copy.copy(index)
+    other.update([0], codes[5])
+    for queries in (codes[5], codes[5:150]):
+        assert index.topk(queries, 2).indices[0].tolist() == hn.hamming_topk(queries, codes, 2).indices[0].tolist()

@@ -194,3 +194,11 @@ def test_a_loaded_index_gives_the_quantizer_that_its_updates_need(tmp_path):
     with pytest.raises(TypeError, match="rabitq must be RabitqRows"):
         loaded.update(np.arange(5), loaded.quantizer.encode(new), rabitq=new)
     assert hn.HammingIndex(loaded.codes()).quantizer is None
+
+
+def test_fitting_the_quantizer_again_does_not_reach_the_index():
+    quantizer, index = made()
+    before = index.scored_topk(QUERIES, 3)
+    quantizer.fit(3 * X[::-1] + 1)
+    index.quantizer.fit(2 * X + 5)
+    same(index.scored_topk(QUERIES, 3), before)

@@ -135,3 +135,28 @@ def test_uncertainty_may_be_a_list_and_must_be_finite():
         MiningJob(
             x, k=2, strategy="unremix", strategy_options={"uncertainty": np.where(np.arange(30) == 4, np.nan, 0.0)}
         )
+
+
+@pytest.mark.parametrize("strategy", ["top", "random", *STRATEGIES])
+def test_a_window_beyond_the_corpus_leaves_nothing(strategy):
+    mined = hn.mine_hard_negatives(embeddings(3), k=1, range_min=3, quantizer=16, strategy=strategy)
+    assert (mined.counts == 0).all()
+    assert (mined.indices == -1).all()
+
+
+@pytest.mark.parametrize("options", [{"beta": np.inf}, {"temperature": 1e-320}])
+def test_weights_that_are_no_numbers_are_refused(options):
+    with pytest.raises(ValueError, match="weights that are not numbers"):
+        hn.mine_hard_negatives(embeddings(30), k=2, quantizer=16, strategy="hcl", strategy_options=options)
+
+
+def test_errors_of_weights_name_the_anchor_and_the_option():
+    def score(anchors, rows):
+        return np.where(anchors == 29, np.inf, 0.5)
+
+    with pytest.raises(ValueError, match="anchor 29 is infinite"):
+        hn.mine_hard_negatives(embeddings(30), k=2, quantizer=16, strategy="hcl", score_fn=score)
+    with pytest.raises(TypeError, match="has the options temperature, beta, but got uncertainty"):
+        MiningJob(embeddings(30), k=2, strategy="hcl", strategy_options={"uncertainty": np.ones(30)})
+    with pytest.raises(TypeError, match="uncertainty, representativeness, but got uncertanty"):
+        MiningJob(embeddings(30), k=2, strategy="unremix", strategy_options={"uncertanty": np.ones(30)})

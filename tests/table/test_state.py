@@ -113,6 +113,8 @@ def damaged(state: dict, name: str, value: object) -> dict:
         ("quantizer", 7, TypeError, "dict"),
         ("version", "seven", TypeError, "integer"),
         ("pointer", -1, ValueError, "at least 0"),
+        ("pointer", N, ValueError, "must be a row"),
+        ("versions", np.full(N, -3, np.int32), ValueError, "between 0 and its version"),
     ],
 )
 def test_damaged_states_are_refused_and_change_nothing(name, value, error, words):

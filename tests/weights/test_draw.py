@@ -107,3 +107,19 @@ def test_wrong_arguments_are_refused():
         weights.draw(np.ones(3), 1)
     with pytest.raises(ValueError, match="strategy must be one of"):
         weights.choose("hardest", np.ones((1, 2)), np.ones((1, 2), bool), 1, seed=0, rows=np.zeros(1, int))
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"kept": np.ones((2, 3), bool)}, "one shape"),
+        ({"rows": np.zeros(2, int)}, "one shape"),
+        ({"uncertainty": np.ones((1, 2))}, "uncertainty must have the shape"),
+    ],
+)
+def test_choose_checks_what_it_is_given(changed, text):
+    good = {"scores": np.ones((1, 3)), "kept": np.ones((1, 3), bool), "k": 1, "seed": 0, "rows": np.zeros(1, int)}
+    with pytest.raises(ValueError, match=text):
+        weights.choose("unremix", **good | changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class MiningLoop:
         return {"table": self.table.state_dict(), "sampler": self.sampler.state_dict(position=0)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        copy(self.sampler).load_state_dict(state_dict["sampler"])  # raises before anything has changed
         self.table.load_state_dict(state_dict["table"])
         self.sampler.renew(self.table, self.k)  # for the next epoch; the state brings the batches of its own
         self.sampler.load_state_dict(state_dict["sampler"])

@@ -40,7 +40,7 @@ def topk(
     centers = _as_words(database.clustering.centers)
     words, room = _as_words(queries), room_for(k, len(database.codes))
     tiles = tiles_of(len(queries), 12 * room + 4 * len(centers), threads)
-    order = np.arange(len(queries))
+    order = None
     allow = search.exclusions.allow
     if allow is None or len(allow) == 1:  # else a row of `allow` may be long, and is read in place
         nearest = np.empty(len(queries), np.int64)
@@ -53,11 +53,11 @@ def topk(
         order = np.argsort(nearest, kind="stable")
 
     def work(part: slice) -> None:
-        ids = order[part]
+        ids = part if order is None else order[part]
         own = replace(search, exclusions=search.exclusions.of(ids))
         gaps = _gaps(words[ids], centers, search.metric)
         out[0][ids], out[1][ids] = _search_tile(database, layout, queries[ids], k, own, room, gaps)
-        meter.advance(len(ids))
+        meter.advance(part.stop - part.start)
 
     run_tiles(work, tiles, threads)
 

@@ -15,7 +15,8 @@ distance is an affine function of v and the parity of |x|; see `forest`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -43,7 +44,6 @@ class Layout:
     planes: int
     order: np.ndarray
     stale: np.ndarray
-    _filling: Lock = field(default_factory=Lock)
 
     @property
     def words(self) -> int:
@@ -97,7 +97,7 @@ def mark(layout: Layout, database: Database, rows: np.ndarray) -> None:
 
 def refresh(layout: Layout, database: Database) -> None:
     """Write what is stale. Of threads that search at the same time one does it, and the others wait."""
-    with layout._filling:
+    with _filling:
         groups = np.flatnonzero(layout.stale)
         if not len(groups):
             return
@@ -106,6 +106,19 @@ def refresh(layout: Layout, database: Database) -> None:
         planes = layout.planes
         _fill(layout.blocks, groups, codes.ctypes.data, codes.shape, layout.order, alive, database.n_bits, planes)
         layout.stale[groups] = False
+
+
+_filling = Lock()
+
+
+def _renew_lock() -> None:
+    """A process may be forked while another thread fills a layout: its copy of the lock would never be given back."""
+    global _filling
+    _filling = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _n_blocks(n: int, words: int) -> int:
