@@ -113,7 +113,7 @@ def run(setup: Setup, options: argparse.Namespace) -> report.Report:
     ]
     if rows < n:
         whole = seconds + per_anchor * (n - rows)
-        table.append(["all anchors", f"{whole / 3600:,.1f} h, extrapolated from {1e3 * per_anchor:.2f} ms an anchor"])
+        table.append(["all anchors", f"{whole / 60:,.1f} min, extrapolated from {1e3 * per_anchor:.2f} ms an anchor"])
     job = f"{n:,} x {dim} float16, {bits} bits, k = {options.k}, {rows:,} anchors, {setup.threads} threads"
     raw: list[dict[str, Any]] = [{"what": f"{what}, MB", "value": value} for what, value in megabytes.items()]
     raw += [{"what": f"{name}, s", "value": value} for name, value in {"wall time": seconds, **steps}.items()]
