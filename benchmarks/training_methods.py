@@ -75,6 +75,9 @@ class Full:
     def mine(self, encode: Encode, clock: Clock) -> np.ndarray:
         with clock("encode"):
             self.views = encode(slice(None))
+        return self._search(clock)
+
+    def _search(self, clock: Clock) -> np.ndarray:
         with clock("search"):
             return hn.exact_topk(*self.views, K, query_ids=self.ids).indices
 
@@ -82,17 +85,10 @@ class Full:
         return None
 
 
-class Incremental:
+class Incremental(Full):
     """Search exactly among the embeddings that the training steps computed: "pre-epoch incremental"."""
 
     fresh = False
-
-    def __init__(self, n: int) -> None:
-        self.ids = np.arange(n)
-        self.views: Views | None = None
-
-    def begin(self, encode: Encode) -> None:
-        pass
 
     def keep(self, ids: np.ndarray, views: Views) -> None:
         if self.views is None:
@@ -101,11 +97,7 @@ class Incremental:
             kept[ids] = view
 
     def mine(self, encode: Encode, clock: Clock) -> np.ndarray:
-        with clock("search"):
-            return hn.exact_topk(*self.views, K, query_ids=self.ids).indices
-
-    def drift(self, ids: np.ndarray, right: np.ndarray) -> float | None:
-        return None
+        return self._search(clock)
 
 
 class Hashed:

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import arrays, checks
+from hashneg import arrays
 from hashneg.backends.request import NO_INDEX
-from hashneg.weights import STRATEGIES as WEIGHTED
 from hashneg.weights.draw import order
-from hashneg.weights.strategies import Weighing
+from hashneg.weights.strategies import weighing
 
-STRATEGIES = ("top", "random", *WEIGHTED)
 _DRAWN = 1 << 20  # neighbours whose turn is drawn at a time
 
 
@@ -22,17 +20,15 @@ class Preference:
 
     Parameters
     ----------
-    strategy : one of STRATEGIES
+    strategy : one of EVERY_STRATEGY
     options : mapping or None
         Of the weight, see `hashneg.weights.strategies.Weighing`.
     n : int
     """
 
     def __init__(self, strategy: str, options: Mapping[str, Any] | None, n: int) -> None:
-        self.strategy = checks.choice(strategy, "strategy", STRATEGIES)
-        self._weighing = Weighing(strategy, options, n) if strategy in WEIGHTED else None
-        if options and self._weighing is None:
-            raise ValueError(f"strategy_options go with {', '.join(WEIGHTED)}; strategy is {strategy!r}")
+        self._weighing = weighing(strategy, options, n)
+        self.strategy = strategy
 
     @property
     def needs_scores(self) -> bool:

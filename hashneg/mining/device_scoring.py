@@ -12,11 +12,9 @@ from hashneg.backends.request import NO_INDEX
 from hashneg.device_embeddings import DeviceEmbeddings, unit_rows
 from hashneg.hamming import order
 from hashneg.mining import scoring
+from hashneg.weights import STRATEGIES as WEIGHTED
 
-_STRATEGIES = ("top", "random")
 _GATHER_BYTES = 256 << 20
-_ID_BITS = 32
-_LAST = np.int64(np.iinfo(np.int64).max)  # behind every key of a real candidate
 
 
 def code_scores(codes: Any, corpus: Any, ids: Any, n_bits: int) -> Any:
@@ -52,11 +50,9 @@ def exact_scores(anchors: DeviceEmbeddings, corpus: DeviceEmbeddings, ids: Any, 
 
 def best_first(scores: Any, ids: Any, count: int) -> tuple[Any, Any]:
     """The first `count` of each row sorted by (-score, index); NaN last, where `ids` is -1."""
-    keys = ~order.ordered(scores + np.float32(0)).astype(np.int64) << _ID_BITS | ids  # -0 becomes 0
-    keys = np.sort(np.where(ids == NO_INDEX, _LAST, keys), axis=1)[:, :count]
-    missing = keys == _LAST
-    scores = order.ordered((~keys >> _ID_BITS).astype(np.int32).view(np.float32)).view(np.float32)
-    ids = keys & np.int64(2**_ID_BITS - 1)
+    keys = np.sort(np.where(ids == NO_INDEX, order.LAST, order.keys_of(scores, ids)), axis=1)[:, :count]
+    missing = keys == order.LAST
+    scores, ids = order.of_keys(keys)
     return np.where(missing, np.float32(np.nan), scores), np.where(missing, np.int64(NO_INDEX), ids)
 
 
@@ -65,7 +61,7 @@ def refuse_host_steps(*, score_fn: Any, rerank: Any, strategy: Any, probe: float
     wanted = {
         "score_fn": score_fn is not None,
         f"rerank={rerank!r}": isinstance(rerank, str),
-        f"strategy={strategy!r}": strategy not in _STRATEGIES,
+        f"strategy={strategy!r}": strategy in WEIGHTED,
         f"probe={probe!r}": probe < 1,
     }
     for what, is_wanted in wanted.items():

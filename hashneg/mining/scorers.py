@@ -13,6 +13,7 @@ from hashneg.codes import Codes
 from hashneg.device_embeddings import DeviceEmbeddings
 from hashneg.mining import device_scoring, scoring
 from hashneg.quantize import BinaryQuantizer
+from hashneg.theory import values
 
 #: corpus rows, int64 (m, p), padded with -1, to scores, float32 (m, p), NaN where there is no row
 Score = Callable[[np.ndarray], np.ndarray]
@@ -120,7 +121,7 @@ class RabitqScorer:
         """ValueError where the estimate does not exist."""
         if similarity != "cosine":
             raise ValueError(f"rerank='rabitq' estimates the cosine, but similarity is {similarity!r}")
-        if quantizer.rotation not in ("orthogonal", "gaussian", "hadamard") or quantizer.center == "median":
+        if quantizer.rotation not in values.ROTATIONS or quantizer.center == "median":
             raise ValueError(
                 "rerank='rabitq' needs a quantizer with rotation 'orthogonal', 'gaussian' or 'hadamard' and center "
                 f"'mean' or None, got rotation={quantizer.rotation!r}, center={quantizer.center!r}"

@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hashneg import checks
 from hashneg.backends.request import NO_INDEX
 from hashneg.codes import Codes
 from hashneg.mining.filters import draw
-from hashneg.weights import STRATEGIES as WEIGHTED
 from hashneg.weights import code_representativeness
 from hashneg.weights.draw import mark
-from hashneg.weights.strategies import Weighing
-
-STRATEGIES = ("top", "random", *WEIGHTED)
+from hashneg.weights.strategies import check_finite, weighing
 
 
 class Strategy:
@@ -24,18 +20,15 @@ class Strategy:
 
     Parameters
     ----------
-    name : one of STRATEGIES
+    name : one of EVERY_STRATEGY
     options : mapping or None
         Of the weight, see `Weighing`.
     seed, n_corpus : int
     """
 
     def __init__(self, name: str, options: Mapping[str, Any] | None, seed: int, n_corpus: int) -> None:
-        self.name = checks.choice(name, "strategy", STRATEGIES)
-        self._seed = seed
-        self._weighing = Weighing(name, options, n_corpus) if name in WEIGHTED else None
-        if options and self._weighing is None:
-            raise ValueError(f"strategy_options go with {', '.join(WEIGHTED)}; strategy is {name!r}")
+        self._weighing = weighing(name, options, n_corpus)
+        self.name, self._seed = name, seed
 
     def prepare(self, corpus: Codes) -> None:
         """Compute what the weights need to know of the whole corpus."""
@@ -52,8 +45,5 @@ class Strategy:
         """
         if self._weighing is None:
             return draw(ids != NO_INDEX, k, self._seed, rows)
-        infinite = np.isinf(scores).any(axis=1)
-        if infinite.any():
-            anchor = int(rows[np.argmax(infinite)])
-            raise ValueError(f"scores must be finite for strategy={self.name!r}; one of anchor {anchor} is infinite")
+        check_finite(scores, self.name, rows)
         return mark(self._weighing.log_weights(scores, ids), k, self._seed, rows)

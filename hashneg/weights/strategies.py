@@ -99,6 +99,7 @@ def choose(
         raise ValueError(
             f"scores and kept must have one shape (m, p) and rows (m,), got {scores.shape}, {kept.shape}, {rows.shape}"
         )
+    check_finite(scores, strategy, rows)
     logs = log_weights(
         strategy, scores, kept, uncertainty=uncertainty, representativeness=representativeness, **options
     )
@@ -118,9 +119,6 @@ def log_weights(
     logs_of_scores = _LOGS[checks.choice(strategy, "strategy", STRATEGIES)]
     _check_names(strategy, options)
     kept = kept & ~np.isnan(scores)
-    if np.isinf(scores).any():
-        row = int(np.argmax(np.isinf(scores).any(axis=1)))
-        raise ValueError(f"scores must be finite for strategy={strategy!r}; row {row} holds infinity")
     extra = {"uncertainty": uncertainty, "representativeness": representativeness}
     for name, x in extra.items():
         if x is not None and x.shape != scores.shape:
@@ -131,6 +129,27 @@ def log_weights(
     if np.isnan(logs[kept]).any():
         raise ValueError(f"the options of {strategy!r} give weights that are not numbers: {options}")
     return np.where(kept, np.where(np.isneginf(logs), _LEAST, logs), -np.inf)
+
+
+#: Of mining and of the batch sampler: the first, some drawn alike, or some drawn by a weight.
+EVERY_STRATEGY = ("top", "random", *STRATEGIES)
+
+
+def weighing(strategy: str, options: Mapping[str, Any] | None, n: int) -> Weighing | None:
+    """The weights of one of EVERY_STRATEGY, for candidates that are rows 0 to n - 1; None where it has none."""
+    if checks.choice(strategy, "strategy", EVERY_STRATEGY) in STRATEGIES:
+        return Weighing(strategy, options, n)
+    if options:
+        raise ValueError(f"strategy_options go with {', '.join(STRATEGIES)}; strategy is {strategy!r}")
+    return None
+
+
+def check_finite(scores: np.ndarray, strategy: str, rows: np.ndarray) -> None:
+    """ValueError if a score is infinite; `rows` are the numbers of the anchors."""
+    infinite = np.isinf(scores).any(axis=1)
+    if infinite.any():
+        anchor = int(rows[np.argmax(infinite)])
+        raise ValueError(f"scores must be finite for strategy={strategy!r}; one of anchor {anchor} is infinite")
 
 
 class Weighing:

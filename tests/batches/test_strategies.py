@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import hashneg as hn
-from hashneg.batches.preference import STRATEGIES, Preference
+from hashneg.batches.preference import Preference
+from hashneg.weights.strategies import EVERY_STRATEGY
 
 N, K = 400, 24
 RNG = np.random.default_rng(0)
@@ -22,7 +23,7 @@ def rank_of_members(sampler):
     return ranks.mean()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY)
 def test_non_anchors_are_candidates_and_epochs_differ(backend, strategy):
     sampler = hn.HardBatchSampler(MINED, 8, strategy=strategy, seed=2)
     first = sampler.batches.copy()
